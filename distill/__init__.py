@@ -1,0 +1,1 @@
+"""Weights and pixels: networks, filters, losses, training, data."""

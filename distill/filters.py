@@ -1,0 +1,331 @@
+"""From NxN to 1xN filters: which layers change, and what strides and heads then do with rows.
+
+A 1xN layer sees one row. A stride of 2 in its rows therefore drops every other row unread, so a student says what
+becomes of them: `skip` lets them go, `keep` takes every row through (vertical stride 1 in all convolutions), `mean`
+averages pairs of rows first. Pools are left as they are: they read all their rows.
+"""
+
+import copy
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from distill.networks import DataShape, GlobalHead, RowHead, initialise
+from hw.errors import BadInput
+
+Plan = Mapping[str, str]
+"""Convolution's name -> what it becomes: full, row, split or sum. Convolutions that are not named stay full."""
+
+KINDS = ("full", "row", "split", "sum")
+ROW_POLICIES = ("skip", "keep", "mean")
+HEADS = ("global", "rows")
+STEMS = ("row", "full")
+
+
+def convert(
+    model: nn.Module,
+    plan: Plan,
+    *,
+    n: int | None = None,
+    rows: str = "skip",
+    head: str = "global",
+    data_shape: DataShape | None = None,
+) -> nn.Module:
+    """A copy of `model` with the convolutions of `plan` changed; changed layers start from fresh weights.
+
+    Args:
+        model: any CNN; 1x1 convolutions keep their weights and change at most their stride.
+        plan: convolution's name -> full, row (NxN -> 1xN), split (half of the output channels NxN, half 1xN,
+            concatenated) or sum (NxN + 1xN).
+        n: width of the 1xN filters; None takes each kernel's own.
+        rows: skip (strides as they are), keep (vertical stride 1 everywhere) or mean (of a stride's rows).
+        head: global (left as it is) or rows (a `RowHead` in place of the `GlobalHead`).
+        data_shape: channels, rows and cols of an image; needed by the head `rows` only.
+
+    Raises:
+        BadInput: an unknown layer or word, or a layer that cannot be changed so.
+    """
+    for what, found, wanted in (("rows", rows, ROW_POLICIES), ("head", head, HEADS)):
+        check_word(what, found, wanted)
+    converted = _replace_convolutions(copy.deepcopy(model), plan, n)
+    if rows != "skip":
+        converted = _change_row_strides(converted, rows)
+    if head == "rows":
+        converted = _know_rows(converted, data_shape)
+    return converted
+
+
+def on_the_fly(model: nn.Module, n: int | None = None, rows: str = "skip", stem: str = "row") -> nn.Module:
+    """Any CNN with every NxN filter made 1xN (but the first one, if `stem` is full), grouped and dilated ones too.
+
+    A layer padded with less than half a kernel keeps the rows that its NxN twin would have lost at the border.
+    """
+    return convert(model, plan_of(model, "row", stem), n=n, rows=rows)
+
+
+def plan_of(model: nn.Module, kind: str, stem: str | None = None) -> dict[str, str]:
+    """A plan that makes every convolution with a kernel above 1x1 of one `kind`; `stem` may differ.
+
+    The stem is the convolution named "stem", or else the first one.
+    """
+    check_word("kind", kind, KINDS)
+    names = [name for name, conv in _convolutions(model) if conv.kernel_size != (1, 1)]
+    plan = dict.fromkeys(names, kind)
+    if stem is not None and names:
+        check_word("stem", stem, STEMS)
+        plan["stem" if "stem" in plan else names[0]] = stem
+    return plan
+
+
+def carry_over(source: nn.Module, target: nn.Module) -> None:
+    """Start `target` from the weights of `source`: equal shapes as they are, of an NxN filter its middle row.
+
+    A `RowHead` starts from a `GlobalHead` as the same function: every row's weight is the dense one over the rows.
+
+    Raises:
+        BadInput: a tensor of the target has no counterpart in the source.
+    """
+    old, new = source.state_dict(), target.state_dict()
+    if "head.linear.weight" in old and "head.conv.weight" in new:
+        count = new["head.conv.weight"].shape[2]
+        old["head.conv.weight"] = old["head.linear.weight"][:, :, None, None].expand(-1, -1, count, 1) / count
+        old["head.conv.bias"] = old["head.linear.bias"]
+    for name, tensor in new.items():
+        if name not in old:
+            raise BadInput(
+                f"start: the layer {name} is not in the stage to start from; start from one of the same kind"
+            )
+        tensor.copy_(_fitting(name, old[name], tensor.shape))
+
+
+def check_word(what: str, found: str, wanted: tuple[str, ...]) -> None:
+    """Demand one of a few words.
+
+    Raises:
+        BadInput: names what was found, what is wanted and, where one is near, the word that was meant.
+    """
+    if found not in wanted:
+        raise BadInput(f"{what} {found!r} is unknown; wanted is one of {', '.join(wanted)}{nearest(found, wanted)}")
+
+
+def nearest(found: str, wanted: tuple[str, ...] | list[str]) -> str:
+    """'; did you mean X?' for the nearest word, or nothing."""
+    near = difflib.get_close_matches(found, wanted, n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+class SplitConv(nn.Module):
+    """The outputs of an NxN and of a 1xN convolution side by side: [full | row] along the channels."""
+
+    def __init__(self, full: nn.Conv2d, row: nn.Conv2d) -> None:
+        super().__init__()
+        self.full = full
+        self.row = row
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, in, rows, cols] -> [batch, out, rows, cols]."""
+        return torch.cat((self.full(x), self.row(x)), dim=1)
+
+
+class SumConv(nn.Module):
+    """The sum of an NxN and of a 1xN convolution."""
+
+    def __init__(self, full: nn.Conv2d, row: nn.Conv2d) -> None:
+        super().__init__()
+        self.full = full
+        self.row = row
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, in, rows, cols] -> [batch, out, rows, cols]."""
+        out: Tensor = self.full(x) + self.row(x)
+        return out
+
+
+class RowMeanConv2d(nn.Conv2d):
+    """A convolution over the means of `row_means` rows each; left-over rows at the end are dropped."""
+
+    row_means = 1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, in, rows, cols] -> [batch, out, rows / row_means, cols]."""
+        return super().forward(F.avg_pool2d(x, (self.row_means, 1)))
+
+
+@dataclass(frozen=True)
+class _Geometry:
+    """What of a convolution changes: output channels, kernel, stride and padding; (rows, cols)."""
+
+    outputs: int
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: str | tuple[int, int]
+    bias: bool
+
+
+def _convolutions(model: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Conv2d):
+            yield name, part
+
+
+def _replace_convolutions(model: nn.Module, plan: Plan, n: int | None) -> nn.Module:
+    convolutions = dict(_convolutions(model))
+    for name in plan:
+        if name not in convolutions:
+            raise BadInput(f"plan: the network has no convolution {name!r}{nearest(name, list(convolutions))}")
+    for name, kind in plan.items():
+        check_word(f"plan: {name}:", kind, KINDS)
+        replacement = _converted(name, convolutions[name], kind, n)
+        if name == "":
+            return replacement
+        model.set_submodule(name, replacement)
+    return model
+
+
+def _converted(name: str, conv: nn.Conv2d, kind: str, n: int | None) -> nn.Module:
+    if kind == "full" or conv.kernel_size == (1, 1):
+        return conv
+    row = _row_geometry(name, conv, n)
+    if kind == "row":
+        return conv if row == _geometry(conv) else _remade(conv, row)
+    _check_side_by_side(name, conv, kind)
+    if kind == "sum":
+        return SumConv(conv, _remade(conv, replace(row, bias=False)))
+    half = conv.out_channels // 2
+    full = replace(_geometry(conv), outputs=conv.out_channels - half)
+    return SplitConv(_remade(conv, full), _remade(conv, replace(row, outputs=half)))
+
+
+def _geometry(conv: nn.Conv2d) -> _Geometry:
+    padding = conv.padding if isinstance(conv.padding, str) else _pair(conv.padding)
+    return _Geometry(conv.out_channels, _pair(conv.kernel_size), _pair(conv.stride), padding, conv.bias is not None)
+
+
+def _row_geometry(name: str, conv: nn.Conv2d, n: int | None) -> _Geometry:
+    """The 1xN twin: no padding in rows, and as much in cols as keeps the width of the output."""
+    cols = conv.kernel_size[1] if n is None else n
+    if cols < 1:
+        raise BadInput(f"{name}: a filter of 1x{cols} was asked for; N is 1 or more")
+    if isinstance(conv.padding, str):
+        padding: str | tuple[int, int] = conv.padding
+    else:
+        twice = 2 * conv.padding[1] + conv.dilation[1] * (cols - conv.kernel_size[1])
+        if twice < 0 or twice % 2:
+            raise BadInput(
+                f"{name}: its {conv.kernel_size[0]}x{conv.kernel_size[1]} filter padded by {conv.padding[1]} cannot "
+                f"become 1x{cols} with the same output width; choose another N"
+            )
+        padding = (0, twice // 2)
+    return _Geometry(conv.out_channels, (1, cols), _pair(conv.stride), padding, conv.bias is not None)
+
+
+def _check_side_by_side(name: str, conv: nn.Conv2d, kind: str) -> None:
+    """NxN and 1xN outputs must be of one size, and halves of channels must not cut groups."""
+    if kind == "split" and (conv.groups > 1 or conv.out_channels < 2):
+        raise BadInput(
+            f"{name}: {conv.out_channels} output channels in {conv.groups} groups cannot be split; "
+            f"make this layer full, row or sum"
+        )
+    same = conv.padding == "same" or conv.padding[0] == conv.dilation[0] * (conv.kernel_size[0] - 1) / 2
+    if not same:
+        raise BadInput(
+            f"{name}: {kind} wants rows padded by half a kernel, found {conv.padding}; make this layer full or row"
+        )
+
+
+def _remade(conv: nn.Conv2d, geometry: _Geometry) -> nn.Conv2d:
+    made = nn.Conv2d(
+        conv.in_channels,
+        geometry.outputs,
+        geometry.kernel,
+        geometry.stride,
+        geometry.padding,
+        _pair(conv.dilation),
+        conv.groups,
+        geometry.bias,
+        conv.padding_mode,
+        conv.weight.device,
+        conv.weight.dtype,
+    )
+    initialise(made)
+    return made
+
+
+def _change_row_strides(model: nn.Module, rows: str) -> nn.Module:
+    for name, conv in list(_convolutions(model)):
+        down, across = _pair(conv.stride)
+        if down == 1:
+            continue
+        if rows == "keep":
+            conv.stride = (1, across)
+        elif conv.kernel_size[0] == 1:
+            averaging = _averaging(conv)
+            if name == "":
+                return averaging
+            model.set_submodule(name, averaging)
+    return model
+
+
+def _averaging(conv: nn.Conv2d) -> RowMeanConv2d:
+    """`conv` with its own weights, reading means of rows where it strode over them."""
+    made = RowMeanConv2d(
+        conv.in_channels,
+        conv.out_channels,
+        _pair(conv.kernel_size),
+        (1, conv.stride[1]),
+        _geometry(conv).padding,
+        _pair(conv.dilation),
+        conv.groups,
+        conv.bias is not None,
+        conv.padding_mode,
+    )
+    made.row_means = conv.stride[0]
+    made.weight, made.bias = conv.weight, conv.bias
+    return made
+
+
+def _know_rows(model: nn.Module, data_shape: DataShape | None) -> nn.Module:
+    heads = [(name, part) for name, part in model.named_modules() if isinstance(part, GlobalHead)]
+    if len(heads) != 1:
+        raise BadInput(
+            f"head: rows wants a network with one distill.networks.GlobalHead, found {len(heads)}; take the head global"
+        )
+    if data_shape is None:
+        raise BadInput("head: rows wants the data_shape (channels, rows, cols), to find how many rows reach the head")
+    name, head = heads[0]
+    rows = _rows_at(model, head, data_shape)
+    model.set_submodule(name, RowHead(head.linear.in_features, rows, head.linear.out_features))
+    return model
+
+
+def _rows_at(model: nn.Module, part: nn.Module, data_shape: DataShape) -> int:
+    """Rows of the feature map that reaches `part`, found by running an empty image."""
+    found: list[int] = []
+    hook = part.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].shape[2]))
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *data_shape))
+    finally:
+        hook.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return found[0]
+
+
+def _fitting(name: str, old: Tensor, shape: torch.Size) -> Tensor:
+    if old.shape == shape:
+        return old
+    if old.dim() == 4 and shape[2] == 1 and old.shape[:2] == shape[:2] and old.shape[3] == shape[3]:
+        middle = old.shape[2] // 2
+        return old[:, :, middle : middle + 1]
+    raise BadInput(f"start: {name} is {list(old.shape)} in the stage to start from, wanted is {list(shape)}")
+
+
+def _pair(value: tuple[int, ...]) -> tuple[int, int]:
+    return value[0], value[1]

@@ -1,0 +1,253 @@
+"""The CIFAR family of networks: WRN, ResNet and plain nets for small images, as torch modules.
+
+A network is a stem convolution, three groups of blocks (the second and the third begin with stride 2) and a head; its
+parameters read `stem.weight`, `g1.b0.conv1.weight`, `g1.b0.bn1.weight`, ..., `head.linear.weight`. Tensors are
+[batch, channels, rows, cols].
+"""
+
+import importlib
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import torch
+from torch import Tensor, nn
+
+from hw.errors import BadInput
+
+DataShape = tuple[int, int, int]
+"""Channels, rows and cols of one image."""
+
+FAMILIES = ("wrn", "resnet", "plain")
+
+
+class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which network: a family with its sizes, or a factory `package.module:function`.
+
+    A factory is called with the keywords classes, channels, rows and cols and returns a module that maps images to
+    logits [batch, classes]; it is imported from the installed packages or from the current folder.
+    """
+
+    family: str | None = None
+    depth: int | None = None
+    width: int = 1
+    factory: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.family is None) == (self.factory is None):
+            raise BadInput("network: wants either a family (wrn, resnet, plain) or a factory (package.module:function)")
+        if self.family is not None:
+            _check_sizes(self.family, self.depth, self.width)
+        elif self.depth is not None or self.width != 1:
+            raise BadInput(f"network: the factory {self.factory} takes no depth or width; set them in the function")
+
+
+def _check_sizes(family: str, depth: int | None, width: int) -> None:
+    if family not in FAMILIES:
+        raise BadInput(f"network: family {family!r} is unknown; wanted is one of {', '.join(FAMILIES)}")
+    if depth is None:
+        raise BadInput(f"network: the family {family} wants a depth")
+    if width < 1:
+        raise BadInput(f"network: width is {width}, wanted is 1 or more")
+    blocks_per_group(family, depth)
+
+
+def blocks_per_group(family: str, depth: int) -> int:
+    """Blocks in each of the three groups: wrn (depth-4)/6, resnet (depth-2)/6, plain (depth-2)/3.
+
+    Raises:
+        BadInput: the depth does not give whole blocks.
+    """
+    layers, ends = {"wrn": (6, 4), "resnet": (6, 2), "plain": (3, 2)}[family]
+    blocks, rest = divmod(depth - ends, layers)
+    if rest or blocks < 1:
+        raise BadInput(f"network: {family} has no depth {depth}; wanted is {layers}m+{ends} with m of 1 or more")
+    return blocks
+
+
+def build(spec: NetworkSpec, data_shape: DataShape, classes: int) -> nn.Module:
+    """The network of `spec` with fresh weights from torch's generator, in training mode.
+
+    Raises:
+        BadInput: a factory that cannot be imported, or that returns no module.
+    """
+    channels, rows, cols = data_shape
+    if spec.factory is not None:
+        return _call_factory(spec.factory, classes, channels, rows, cols)
+    families: dict[str, Callable[[int, int, int, int], nn.Module]] = {"wrn": wrn, "resnet": resnet, "plain": plain}
+    return families[str(spec.family)](spec.depth or 0, spec.width, classes, channels)
+
+
+def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
+    """WRN-depth-width with pre-activation blocks, without dropout (Zagoruyko and Komodakis 2016, table 1).
+
+    Channels are 16 in the stem and 16, 32 and 64 times `width` in the groups.
+    """
+    blocks = blocks_per_group("wrn", depth)
+    final = 64 * width
+    parts = [("stem", _conv(channels, 16, 3)), *_groups(PreActivationBlock, blocks, width)]
+    parts += [("bn", nn.BatchNorm2d(final)), ("relu", nn.ReLU()), ("head", GlobalHead(final, classes))]
+    return initialise(nn.Sequential(OrderedDict(parts)))
+
+
+def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
+    """ResNet-depth for CIFAR (He et al. 2016, section 4.2) with 1x1 convolutions in changing shortcuts (option B)."""
+    blocks = blocks_per_group("resnet", depth)
+    parts = [("stem", _conv(channels, 16, 3)), ("bn", nn.BatchNorm2d(16)), ("relu", nn.ReLU())]
+    parts += _groups(PostActivationBlock, blocks, width)
+    parts += [("head", GlobalHead(64 * width, classes))]
+    return initialise(nn.Sequential(OrderedDict(parts)))
+
+
+def plain(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
+    """Convolution, batch norm, ReLU, `depth` - 1 times in a row, without shortcuts, then the head."""
+    blocks = blocks_per_group("plain", depth)
+    parts = [("stem", _conv(channels, 16, 3)), ("bn", nn.BatchNorm2d(16)), ("relu", nn.ReLU())]
+    parts += _groups(PlainBlock, blocks, width)
+    parts += [("head", GlobalHead(64 * width, classes))]
+    return initialise(nn.Sequential(OrderedDict(parts)))
+
+
+class PreActivationBlock(nn.Module):
+    """conv2(relu(bn2(conv1(a)))) + shortcut with a = relu(bn1(x)); the shortcut is x, or a 1x1 convolution of a."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(before)
+        self.conv1 = _conv(before, after, 3, stride)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.conv2 = _conv(after, after, 3)
+        self.shortcut = None if before == after and stride == 1 else _conv(before, after, 1, stride)
+        self.relu1 = nn.ReLU()
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
+        active: Tensor = self.relu1(self.bn1(x))
+        branch: Tensor = self.conv2(self.relu2(self.bn2(self.conv1(active))))
+        return branch + (x if self.shortcut is None else self.shortcut(active))
+
+
+class PostActivationBlock(nn.Module):
+    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut); the shortcut is x, or batch norm of a 1x1 convolution of x."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        changes = before != after or stride != 1
+        self.conv1 = _conv(before, after, 3, stride)
+        self.bn1 = nn.BatchNorm2d(after)
+        self.conv2 = _conv(after, after, 3)
+        self.bn2 = nn.BatchNorm2d(after)
+        self.shortcut = _conv(before, after, 1, stride) if changes else None
+        self.shortcut_bn = nn.BatchNorm2d(after) if changes else None
+        self.relu1 = nn.ReLU()
+        self.relu2 = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
+        branch: Tensor = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        if self.shortcut is not None and self.shortcut_bn is not None:
+            x = self.shortcut_bn(self.shortcut(x))
+        out: Tensor = self.relu2(branch + x)
+        return out
+
+
+class PlainBlock(nn.Module):
+    """relu(bn(conv(x)))."""
+
+    def __init__(self, before: int, after: int, stride: int) -> None:
+        super().__init__()
+        self.conv = _conv(before, after, 3, stride)
+        self.bn = nn.BatchNorm2d(after)
+        self.relu = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
+        out: Tensor = self.relu(self.bn(self.conv(x)))
+        return out
+
+
+class GlobalHead(nn.Module):
+    """The mean over rows and cols, then a dense layer: it does not know which row was where."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(channels, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, rows, cols] -> logits [batch, classes]."""
+        out: Tensor = self.linear(torch.flatten(x.mean(dim=(2, 3), keepdim=True), 1))
+        return out
+
+
+class RowHead(nn.Module):
+    """The mean over cols, then a convolution of (rows, 1): a weight for every row and channel."""
+
+    def __init__(self, channels: int, rows: int, classes: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, classes, (rows, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, rows, cols] -> logits [batch, classes]; rows as told at birth."""
+        return torch.flatten(self.conv(x.mean(dim=3, keepdim=True)), 1)
+
+
+def initialise(module: nn.Module) -> nn.Module:
+    """Give every convolution of several inputs a normal start of variance 2 / fan-out (He et al. 2015, section 2.2)."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+    return module
+
+
+def parameters(module: nn.Module) -> int:
+    """The number of trained values; running statistics of batch norm do not count."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _conv(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
+
+
+def _groups(block: Callable[[int, int, int], nn.Module], blocks: int, width: int) -> list[tuple[str, nn.Module]]:
+    """The groups g1, g2 and g3, each of `blocks` blocks named b0, b1, ..."""
+    groups: list[tuple[str, nn.Module]] = []
+    before = 16
+    for number, after in enumerate((16 * width, 32 * width, 64 * width), start=1):
+        strides = [1 if number == 1 else 2] + [1] * (blocks - 1)
+        parts = [(f"b{i}", block(after if i else before, after, stride)) for i, stride in enumerate(strides)]
+        groups.append((f"g{number}", nn.Sequential(OrderedDict(parts))))
+        before = after
+    return groups
+
+
+def _call_factory(factory: str, classes: int, channels: int, rows: int, cols: int) -> nn.Module:
+    module_name, _, function_name = factory.partition(":")
+    if not module_name or not function_name:
+        raise BadInput(f"network: factory {factory!r} is not of the form package.module:function")
+    function = _import_function(factory, module_name, function_name)
+    try:
+        network = function(classes=classes, channels=channels, rows=rows, cols=cols)
+    except TypeError as error:
+        raise BadInput(
+            f"network: {factory} cannot be called with classes, channels, rows and cols ({error})"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"network: {factory} returned {type(network).__name__}, wanted is a torch.nn.Module")
+    return network
+
+
+def _import_function(factory: str, module_name: str, function_name: str) -> Callable[..., object]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        function: object = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise BadInput(f"network: factory {factory} cannot be imported ({error})") from error
+    finally:
+        sys.path.remove(here)
+    if not callable(function):
+        raise BadInput(f"network: {factory} is {type(function).__name__}, wanted is a function")
+    return function

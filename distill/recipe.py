@@ -1,0 +1,262 @@
+"""A recipe: data, network, students and the stages of training, as one frozen and checked record.
+
+A recipe is a YAML file or the name of a preset in `distill/recipes/`. Its stages stand in the order in which they can
+run: a stage learns from, or is made of, stages above it.
+"""
+
+import hashlib
+import math
+import re
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from distill.data import DataSpec
+from distill.filters import HEADS, ROW_POLICIES, STEMS, check_word, nearest
+from distill.networks import NetworkSpec
+from hw.errors import BadInput
+from hw.files import read_yaml, to_json
+
+STAGE_KINDS = ("full", "split", "sum", "row", "ensemble")
+SCHEDULES = ("onecycle", "cosine", "steps")
+
+
+def _check_range(what: str, value: float, least: float, greatest: float = math.inf) -> None:
+    if not least <= value <= greatest or math.isinf(value):
+        wanted = f"{least} or more" if math.isinf(greatest) else f"{least} to {greatest}"
+        raise BadInput(f"{what} is {value}, wanted is {wanted}")
+
+
+def _check_positive(what: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise BadInput(f"{what} is {value}, wanted is above 0")
+
+
+class StudentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a student is: width N of its 1xN filters, rows (skip, keep, mean), candidate heads, stem (row, full).
+
+    With several heads, the first stage of kind `row` without teachers is trained with each of them, and the best mean
+    validation accuracy over the seeds decides for all students.
+    """
+
+    n: int = 3
+    rows: str = "keep"
+    heads: tuple[str, ...] = ("rows", "global")
+    stem: str = "row"
+
+    def __post_init__(self) -> None:
+        _check_range("student: n", self.n, 1)
+        check_word("student: rows", self.rows, ROW_POLICIES)
+        check_word("student: stem", self.stem, STEMS)
+        if not self.heads or len(set(self.heads)) != len(self.heads):
+            raise BadInput(f"student: heads are {list(self.heads)}, wanted are one or more different ones")
+        for head in self.heads:
+            check_word("student: head", head, HEADS)
+
+
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How every stage is trained: SGD with momentum; the schedule moves the learning rate after every batch.
+
+    Attributes:
+        epochs: passes over the training images.
+        batch: images a step; the last ones are spread over all steps, so none is left out.
+        learning_rate: the greatest one.
+        momentum: of SGD.
+        nesterov: Nesterov's form of it.
+        weight_decay: on all weights.
+        schedule: onecycle (up for `warm_up` of the steps, then down), cosine, or steps (times 0.1 at `milestones`).
+        warm_up: share of the steps with a rising learning rate, onecycle only.
+        milestones: shares of the epochs, steps only.
+        shift: images are moved by up to so many pixels.
+        flip: half of the images are mirrored left to right.
+    """
+
+    epochs: int = 20
+    batch: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0005
+    schedule: str = "onecycle"
+    warm_up: float = 0.3
+    milestones: tuple[float, ...] = (0.5, 0.75)
+    shift: int = 0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        check_word("training: schedule", self.schedule, SCHEDULES)
+        _check_range("training: epochs", self.epochs, 1)
+        _check_range("training: batch", self.batch, 1)
+        _check_range("training: shift", self.shift, 0)
+        _check_range("training: weight_decay", self.weight_decay, 0)
+        _check_range("training: momentum", self.momentum, 0, 0.9999)
+        _check_range("training: warm_up", self.warm_up, 0.01, 0.99)
+        _check_positive("training: learning_rate", self.learning_rate)
+        if self.nesterov and self.momentum == 0:
+            raise BadInput("training: nesterov wants a momentum above 0; set nesterov: false")
+
+    @property
+    def augments(self) -> bool:
+        """Whether an image differs from epoch to epoch."""
+        return self.shift > 0 or self.flip
+
+
+class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One network of the chain and whom it learns from.
+
+    Attributes:
+        name: lower-case letters, digits and hyphens; also the name of its files.
+        kind: full (NxN), split or sum (a pacemaker of both), row (a 1xN student) or ensemble (not trained).
+        teachers: stage -> weight; empty trains by cross entropy alone.
+        members: stage -> weight of an ensemble's logits.
+        alpha: share of the teachers in the loss.
+        temperature: of the teachers' and the student's logits.
+        start: stage whose weights training starts from; None starts afresh.
+    """
+
+    name: str
+    kind: str
+    teachers: dict[str, float] = {}
+    members: dict[str, float] = {}
+    alpha: float = 0.5
+    temperature: float = 4.0
+    start: str | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
+            raise BadInput(f"stage {self.name!r}: wanted is a name of lower-case letters, digits and hyphens")
+        check_word(f"stage {self.name}: kind", self.kind, STAGE_KINDS)
+        _check_range(f"stage {self.name}: alpha", self.alpha, 0, 1)
+        _check_positive(f"stage {self.name}: temperature", self.temperature)
+        for other, weight in {**self.teachers, **self.members}.items():
+            _check_positive(f"stage {self.name}: the weight of {other}", weight)
+        if self.kind == "ensemble" and (not self.members or self.teachers or self.start):
+            raise BadInput(f"stage {self.name}: an ensemble wants members, and neither teachers nor start")
+        if self.kind != "ensemble" and self.members:
+            raise BadInput(f"stage {self.name}: kind {self.kind} has no members; wanted is kind ensemble, or teachers")
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The stages that come before this one."""
+        start = (self.start,) if self.start else ()
+        return tuple(dict.fromkeys((*self.teachers, *self.members, *start)))
+
+
+class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fixed-point twin of a student: bits of weights and activations, and its fine-tuning."""
+
+    bits: int = 8
+    epochs: int = 5
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        _check_range("quantisation: bits", self.bits, 2, 16)
+        _check_range("quantisation: epochs", self.epochs, 0)
+        _check_positive("quantisation: learning_rate", self.learning_rate)
+
+
+class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All that a run is made of; every seed runs the whole chain of stages, its own teacher included."""
+
+    name: str
+    data: DataSpec
+    network: NetworkSpec
+    stages: tuple[Stage, ...]
+    student: StudentSpec = StudentSpec()
+    training: Training = Training()
+    quantisation: Quantisation = Quantisation()
+    seeds: int = 3
+
+    def __post_init__(self) -> None:
+        _check_range("seeds", self.seeds, 1)
+        if not self.stages:
+            raise BadInput("stages: none found, wanted is one or more")
+        _check_order(self.stages)
+        if len(self.student.heads) > 1 and self.trial is None and any(s.kind == "row" for s in self.stages):
+            raise BadInput(
+                "student: several heads want a stage of kind row without teachers and start, to choose by; "
+                "add one or give one head"
+            )
+
+    def stage(self, name: str) -> Stage:
+        """The stage of this name.
+
+        Raises:
+            BadInput: there is none; the nearest name is told.
+        """
+        for stage in self.stages:
+            if stage.name == name:
+                return stage
+        names = [stage.name for stage in self.stages]
+        raise BadInput(f"recipe {self.name}: no stage {name!r}, found are {', '.join(names)}{nearest(name, names)}")
+
+    @property
+    def trial(self) -> Stage | None:
+        """The stage that chooses among several heads: the first student without teachers."""
+        if len(self.student.heads) == 1:
+            return None
+        alone = (stage for stage in self.stages if stage.kind == "row" and not stage.needs)
+        return next(alone, None)
+
+
+def load(name_or_path: str) -> Recipe:
+    """The preset of this name, or the recipe in this YAML file.
+
+    Raises:
+        BadInput: neither a preset nor a file, or not of a recipe's form.
+    """
+    path = Path(name_or_path)
+    if path.suffix in (".yaml", ".yml") or path.exists():
+        return read_yaml(path, Recipe)
+    if name_or_path not in presets():
+        raise BadInput(
+            f"recipe {name_or_path!r}: neither a YAML file nor a preset; presets are {', '.join(presets())}"
+            f"{nearest(name_or_path, presets())}"
+        )
+    with resources.as_file(resources.files("distill.recipes") / f"{name_or_path}.yaml") as preset:
+        return read_yaml(preset, Recipe)
+
+
+def presets() -> list[str]:
+    """Names of the recipes that come with the package."""
+    names = (entry.name for entry in resources.files("distill.recipes").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
+
+
+def fingerprint(recipe: Recipe, stage_name: str, head: str | None, seed: int) -> str:
+    """16 hexadecimal digits that change when anything changes that the stage's weights depend on.
+
+    The number of seeds, the quantisation, the data's folder and stages that it does not need are left out, so that to
+    add a seed or a student retrains nothing. `head` is that of the students, if the stage is one or learns from one.
+    """
+    chain = _ancestry(recipe, stage_name)
+    student = msgspec.structs.replace(recipe.student, heads=(head or recipe.student.heads[0],))
+    about_student = student if any(stage.kind == "row" for stage in chain) else student.n
+    data = msgspec.structs.replace(recipe.data, folder=None)
+    parts = (data, recipe.network, about_student, recipe.training, chain, seed)
+    return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
+
+
+def _ancestry(recipe: Recipe, stage_name: str) -> list[Stage]:
+    wanted = {stage_name}
+    for stage in reversed(recipe.stages):
+        if stage.name in wanted:
+            wanted.update(stage.needs)
+    return [stage for stage in recipe.stages if stage.name in wanted]
+
+
+def _check_order(stages: tuple[Stage, ...]) -> None:
+    names = [stage.name for stage in stages]
+    seen: list[str] = []
+    for stage in stages:
+        if stage.name in seen:
+            raise BadInput(f"stage {stage.name}: the name is given twice")
+        for other in stage.needs:
+            if other not in names:
+                raise BadInput(
+                    f"stage {stage.name}: no stage {other!r}, found are {', '.join(names)}{nearest(other, names)}"
+                )
+            if other not in seen:
+                raise BadInput(f"stage {stage.name}: {other} must stand above it, since it is needed first")
+        seen.append(stage.name)

@@ -1,0 +1,167 @@
+"""Machines and budgets as frozen records, in YAML or by a preset's name.
+
+A `Pipeline` is a streaming architecture: an engine a layer, FIFOs between them, all weights on chip. A `LineEngine` is
+one array that runs the layers in turn. A `Budget` is no machine yet: `sim.folding` turns it and a network into a
+pipeline.
+"""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hw.errors import BadInput, nearest
+from hw.files import read_yaml
+
+Schedule = Literal["layer_by_layer", "line_by_line"]
+Ram = Literal["lut", "block"]
+
+
+def _positive(name: str, **values: float) -> None:
+    for key, value in values.items():
+        if not value > 0:
+            raise BadInput(f"machine {name}: {key} {value} was found, more than 0 is wanted")
+
+
+class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Folding of one engine: `pe` output channels and `simd` inputs a cycle.
+
+    For a conv `pe` divides its outputs and `simd` its inputs, or is a multiple of them that divides inputs x taps with
+    the inputs left whole. Every other kind works on `pe` channels a cycle, and its `simd` is 1.
+    """
+
+    pe: int
+    simd: int = 1
+
+
+class Fifo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A stream between two layers: `depth` pixels in look-up-table or block RAM."""
+
+    depth: int
+    ram: Ram = "lut"
+
+    @property
+    def read_latency_cycles(self) -> int:
+        """Block RAM answers a cycle later; a look-up table at once."""
+        return 1 if self.ram == "block" else 0
+
+
+class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="pipeline"):
+    """An engine a layer. Keys of `engines` are layers, of `fifos` and `buffers` edges as "source -> target".
+
+    `buffers` are window capacities in pixels, where they differ from the least that serves plus one. The source
+    delivers `source_channels` a cycle, the sink takes `sink_channels` a cycle; 0 means a whole pixel.
+    """
+
+    name: str
+    clock_mhz: float
+    engines: dict[str, Engine]
+    fifos: dict[str, Fifo]
+    buffers: dict[str, int] = {}
+    source_channels: int = 0
+    sink_channels: int = 0
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="budget"):
+    """At most `macs` multipliers over all engines, spread so that the slowest is as fast as can be."""
+
+    name: str
+    macs: int
+    clock_mhz: float
+
+    def __post_init__(self) -> None:
+        _positive(self.name, macs=self.macs, clock_mhz=self.clock_mhz)
+
+
+class LineEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="line_engine"):
+    """One array of `pe` x `simd` multipliers, line memory, weight memory, and a DMA channel to DRAM.
+
+    A transfer of n bytes takes `dram_latency_cycles + ceil(n / dram_bytes_per_cycle)` cycles. `source` says where the
+    figures come from.
+    """
+
+    name: str
+    pe: int
+    simd: int
+    line_memory_bytes: int
+    weight_memory_bytes: int
+    dram_bytes_per_cycle: float
+    dram_latency_cycles: int
+    clock_mhz: float
+    schedule: Schedule = "line_by_line"
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        _positive(
+            self.name,
+            pe=self.pe,
+            simd=self.simd,
+            line_memory_bytes=self.line_memory_bytes,
+            dram_bytes_per_cycle=self.dram_bytes_per_cycle,
+            clock_mhz=self.clock_mhz,
+        )
+        if self.dram_latency_cycles < 0 or self.weight_memory_bytes < 0:
+            raise BadInput(f"machine {self.name}: a latency or a memory below 0 was found")
+
+    @property
+    def macs(self) -> int:
+        """Multipliers of the array."""
+        return self.pe * self.simd
+
+
+Machine = Pipeline | Budget | LineEngine
+
+_LINE_ENGINES = {
+    engine.name: engine
+    for engine in (
+        LineEngine(
+            name="line-64",
+            pe=8,
+            simd=8,
+            line_memory_bytes=32 * 1024,
+            weight_memory_bytes=16 * 1024,
+            dram_bytes_per_cycle=4.0,
+            dram_latency_cycles=40,
+            clock_mhz=200.0,
+            source="assumed: a block of 64 MACs beside a 32-bit DRAM port, no product",
+        ),
+        LineEngine(
+            name="line-128",
+            pe=16,
+            simd=8,
+            line_memory_bytes=64 * 1024,
+            weight_memory_bytes=32 * 1024,
+            dram_bytes_per_cycle=8.0,
+            dram_latency_cycles=60,
+            clock_mhz=400.0,
+            source="assumed: 128 MACs a cycle as the largest of the microNPU class, memories ours",
+        ),
+    )
+}
+_BUDGET = re.compile(r"pipeline-([1-9]\d{0,5})")
+_BUDGET_CLOCK_MHZ = 200.0
+
+
+def machine(name: str) -> Machine:
+    """A preset, or a machine of a YAML file.
+
+    Raises:
+        BadInput: neither a preset's name nor a readable machine file.
+    """
+    budget = _BUDGET.fullmatch(name)
+    if budget:
+        return Budget(name, int(budget[1]), _BUDGET_CLOCK_MHZ)
+    base, _, schedule = name.partition("/")
+    if base in _LINE_ENGINES and schedule in ("", "layer_by_layer", "line_by_line"):
+        engine = _LINE_ENGINES[base]
+        return msgspec.structs.replace(engine, name=name, schedule=schedule) if schedule else engine
+    if name.endswith((".yaml", ".yml", ".json")) or Path(name).exists():
+        return read_yaml(Path(name), Machine)  # type: ignore[arg-type]  # a union is no class to mypy
+    raise BadInput(f"machine {name}: no such preset or file{nearest(name, machine_presets())}")
+
+
+def machine_presets() -> list[str]:
+    """Names that `machine` knows; `pipeline-256` stands for any number of MACs."""
+    schedules = [f"{name}/layer_by_layer" for name in _LINE_ENGINES]
+    return ["pipeline-64", "pipeline-256", "pipeline-1024", *_LINE_ENGINES, *schedules]

@@ -1,0 +1,67 @@
+"""The error tree. What a user can mend is a `PacemakerError`; anything else is our fault.
+
+PacemakerError
+├── BadInput          a file, a name, a value or a flag that cannot be used
+├── UnsupportedLayer  a layer that no machine here executes
+├── DoesNotFit        a design larger than what it is put into
+├── Deadlock          a pipeline that stops for ever
+├── MissingTool       an optional package or program that is wanted and is not there
+└── Interrupted       a run stopped on purpose, with everything finished so far kept
+
+Every message is one sentence or two: the name of the thing, what was found, what is wanted, the cure.
+"""
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+
+class PacemakerError(ValueError):
+    """Something that the user can mend; the command line prints it and exits with 2."""
+
+
+class BadInput(PacemakerError):
+    """A file, name, value or flag that cannot be used."""
+
+
+class UnsupportedLayer(PacemakerError):
+    """A layer that no machine here executes."""
+
+
+class DoesNotFit(PacemakerError):
+    """A design larger than what it is put into."""
+
+
+class Deadlock(PacemakerError):
+    """A pipeline that stops for ever."""
+
+
+class MissingTool(PacemakerError):
+    """An optional package or program that is wanted and is not there."""
+
+
+class Interrupted(PacemakerError):
+    """A run stopped on purpose, with everything finished so far kept."""
+
+
+def need(module: str, extra: str, purpose: str) -> ModuleType:
+    """Import an optional `module`, or say in one sentence which extra brings it.
+
+    Raises:
+        MissingTool: the module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingTool(
+            f"{purpose} needs the package {error.name}, which is not installed: "
+            f"pip install 'pacemaker-codesign[{extra}]'"
+        ) from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that names what was perhaps meant."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"

@@ -1,0 +1,141 @@
+"""Checked reading and atomic writing: a file under its final name is always whole.
+
+YAML and JSON are decoded into typed records by msgspec, so that a wrong key or type is told with its place; weights
+travel as safetensors. Nothing here unpickles.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.errors import BadInput
+
+Record = TypeVar("Record")
+Arrays = dict[str, NDArray[np.generic]]
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of `path`.
+
+    Raises:
+        BadInput: the file is missing, a folder, or not readable.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def read_json(path: Path, record: type[Record]) -> Record:
+    """`path` as a `record`, every key and type checked.
+
+    Raises:
+        BadInput: not readable, not JSON, or not of the record's form.
+    """
+    return _decode(path, lambda text: msgspec.json.decode(text, type=record))
+
+
+def read_yaml(path: Path, record: type[Record]) -> Record:
+    """`path` as a `record`, every key and type checked; only plain YAML, no objects.
+
+    Raises:
+        BadInput: not readable, not YAML, or not of the record's form.
+    """
+    return _decode(path, lambda text: msgspec.yaml.decode(text, type=record))
+
+
+def _decode(path: Path, decode: Callable[[bytes], Record]) -> Record:
+    text = read_bytes(path)
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        first_line = " ".join(str(error).split())
+        raise BadInput(f"{path}: {first_line}") from error
+
+
+def to_json(value: object) -> str:
+    """`value` as indented JSON with sorted keys: the same value gives the same bytes."""
+    text = msgspec.json.encode(value, order="sorted")
+    return msgspec.json.format(text, indent=1).decode() + "\n"
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as JSON, atomically."""
+    write_text(path, to_json(value))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text`, atomically."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of a safetensors file, by name.
+
+    Raises:
+        BadInput: not readable, or not a whole safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(read_bytes(path))
+    except (SafetensorError, KeyError) as error:
+        raise BadInput(f"{path}: not a whole safetensors file ({error}); make it again") from error
+
+
+def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    """Write arrays as safetensors, atomically."""
+    from safetensors.numpy import save_file
+
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    with replacing(path) as temporary:
+        save_file(whole, temporary)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` that takes its name only when the block ends well.
+
+    Raises:
+        BadInput: the folder cannot be written, or the disk is full.
+    """
+    make_folder(path.parent)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+    except OSError as error:
+        raise BadInput(f"{path.parent}: cannot be written ({error.strerror})") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and its parents.
+
+    Raises:
+        BadInput: it cannot be made, or a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be made a folder ({error.strerror})") from error

@@ -1,0 +1,100 @@
+"""The bits of a number: power-of-two fixed point with one rounding everywhere, half up, saturating.
+
+A value is `integer * 2**-fraction`. Rounding is floor(x * 2**fraction + 1/2) and then saturation, which is what
+`ap_fixed<width, integer, AP_RND, AP_SAT>` does.
+"""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from hw.errors import BadInput
+
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`width` bits, `integer` of them before the point (a sign bit counts among them)."""
+
+    width: int
+    integer: int
+    signed: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.width <= 62:
+            raise BadInput(f"format {self}: a width of 1 to 62 bits is wanted")
+
+    def __str__(self) -> str:
+        sign = "" if self.signed else "u"
+        return f"{sign}fixed<{self.width},{self.integer}>"
+
+    @property
+    def fraction(self) -> int:
+        """Bits after the point; may be negative."""
+        return self.width - self.integer
+
+    @property
+    def low(self) -> int:
+        """The least integer."""
+        return -(1 << (self.width - 1)) if self.signed else 0
+
+    @property
+    def high(self) -> int:
+        """The greatest integer."""
+        return (1 << (self.width - self.signed)) - 1
+
+
+class LayerFormats(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Formats of a layer's result, its weights and its accumulator; the bias lies on the accumulator's grid."""
+
+    out: Format
+    weight: Format | None = None
+    accumulator: Format | None = None
+
+
+def quantise(values: NDArray[np.floating], fmt: Format) -> Integers:
+    """Floats to integers: floor(x * 2**fraction + 1/2), saturated."""
+    scaled = np.floor(np.asarray(values, np.float64) * 2.0**fmt.fraction + 0.5)
+    return np.clip(scaled, fmt.low, fmt.high).astype(np.int64)
+
+
+def dequantise(integers: Integers, fmt: Format) -> Floats:
+    """Integers to the floats that they stand for."""
+    return np.ldexp(integers.astype(np.float64), -fmt.fraction)
+
+
+def requantise(integers: Integers, fraction: int, fmt: Format) -> Integers:
+    """Integers with `fraction` bits after the point, in another format: shift, round half up, saturate."""
+    shift = fraction - fmt.fraction
+    rounded = (integers + (1 << shift >> 1)) >> shift if shift > 0 else integers << -shift
+    return _saturated(rounded, fmt)
+
+
+def divide(integers: Integers, divisor: int, fraction: int, fmt: Format) -> Integers:
+    """`integers / divisor` in another format: exact quotient, rounded half up, saturated."""
+    shift = fmt.fraction - fraction
+    numerator = integers << max(shift, 0)
+    denominator = divisor << max(-shift, 0)
+    rounded = (2 * numerator + denominator) // (2 * denominator)
+    return _saturated(rounded, fmt)
+
+
+def _saturated(integers: Integers, fmt: Format) -> Integers:
+    return np.minimum(np.maximum(integers, fmt.low), fmt.high)
+
+
+def smallest_format(magnitude: float, width: int, signed: bool) -> Format:
+    """The format of `width` bits with the most fraction bits that still holds `magnitude` without saturating."""
+    top = (1 << (width - signed)) - 1
+    integer = width
+    while magnitude <= top * 2.0 ** -(width - integer + 1) and integer > width - 24:
+        integer -= 1
+    while magnitude > top * 2.0 ** -(width - integer):
+        integer += 1
+    return Format(width, integer, signed)
+
+
+def accumulator_width(largest: int) -> int:
+    """Signed bits that hold every integer of at most this magnitude."""
+    return int(largest).bit_length() + 1

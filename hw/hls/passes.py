@@ -1,0 +1,76 @@
+"""`Student -> Student`: the same integers, in layers that hls4ml 1.3 executes as written."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from hw.fixed import Format, Integers, LayerFormats
+from hw.network import Layer, Network, Size
+from hw.student import Student
+
+BIT = Format(1, 1, signed=False)
+Pieces = tuple[list[Layer], dict[str, LayerFormats], dict[str, Integers]]
+
+
+def prepare(student: Student) -> Student:
+    """All passes of this file, in their order."""
+    return keep_unit_affines(separate_row_strides(student))
+
+
+def row_selector(layer: Layer) -> str:
+    """The name of the layer that selects the rows for a `layer` of kernel (1, n) and stride (s, t)."""
+    return f"{layer.name}_rows"
+
+
+def separate_row_strides(student: Student) -> Student:
+    """Put a 1x1 identity of stride (s, 1) before every convolution of kernel (1, n > 1) and stride (s > 1, t).
+
+    hls4ml's streaming convolution of kernel height 1 counts columns and no rows, so that it ignores the stride of
+    rows, silently (`compute_output_buffer_1d`); its 1x1 convolution is another routine, and heeds it.
+    """
+    return _rewrite(student, _separate)
+
+
+def keep_unit_affines(student: Student) -> Student:
+    """Turn every affine of scale 1 and shift 0 into a 1x1 convolution by the identity.
+
+    hls4ml removes such a layer as one that does nothing, and the result's format, a ReLU perhaps, goes with it.
+    """
+    return _rewrite(student, _keep)
+
+
+def _rewrite(student: Student, change: Callable[[Student, Layer], Pieces]) -> Student:
+    layers: list[Layer] = []
+    formats, integers = dict(student.formats), dict(student.integers)
+    for layer in student.network.layers:
+        pieces, new_formats, new_integers = change(student, layer)
+        layers += pieces
+        formats |= new_formats
+        integers |= new_integers
+    old = student.network
+    network = Network(old.name, old.input, tuple(layers), old.row_step)
+    return Student(network, formats, integers, student.images, student.labels, student.outputs, student.provenance)
+
+
+def _separate(student: Student, layer: Layer) -> Pieces:
+    one_row = layer.kind == "conv" and layer.kernel.rows == 1 and layer.kernel.cols > 1
+    if not one_row or layer.stride.rows == 1:
+        return [layer], {}, {}
+    channels = student.network.input_shape(layer).channels
+    name = row_selector(layer)
+    selector = Layer(name, "conv", layer.inputs, channels, stride=Size(layer.stride.rows, 1))
+    rest = msgspec.structs.replace(layer, inputs=(name,), stride=Size(1, layer.stride.cols))
+    formats = LayerFormats(student.formats[layer.inputs[0]].out, BIT)
+    return [selector, rest], {name: formats}, {f"{name}.weight": np.eye(channels, dtype=np.int64)[None, None]}
+
+
+def _keep(student: Student, layer: Layer) -> Pieces:
+    if layer.kind != "affine":
+        return [layer], {}, {}
+    weight, fmt = student.integers[f"{layer.name}.weight"], student.formats[layer.name].weight
+    shift = student.integers[f"{layer.name}.bias"]
+    if fmt is None or shift.any() or (weight * 2.0**-fmt.fraction != 1).any():
+        return [layer], {}, {}
+    conv = msgspec.structs.replace(layer, kind="conv", channels=len(weight), bias=True)
+    return [conv], {}, {f"{layer.name}.weight": np.diag(weight)[None, None]}

@@ -1,0 +1,220 @@
+"""The command line: words, flags, exit codes; no logic.
+
+Exit codes: 0 done, 2 something that the user can mend (one sentence on stderr), 130 stopped by Ctrl-C.
+"""
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hw.errors import Interrupted, PacemakerError, need
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    name="pacemaker",
+    help="Distil a CNN into 1xN filters, simulate it line by line, turn it into hardware, report all of it in one row.",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A preset's name or a YAML file.")]
+Out = Annotated[Path | None, typer.Option(help="Folder of the run; runs/<recipe> if left out.")]
+Machines = Annotated[list[str] | None, typer.Option("--machine", help="A preset or a YAML file; may be given again.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first chain of trainings.")]
+Workers = Annotated[int, typer.Option(min=1, help="Trainings side by side, one thread each.")]
+FORCE = "Replace a project that is there."
+
+
+@app.command()
+def codesign(
+    recipe: RecipeName = "digits",
+    machine: Machines = None,
+    out: Out = None,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    json: Json = False,
+) -> None:
+    """The main job: distil, quantise, simulate, generate, compare and report."""
+    _need_torch()
+    from distill import recipe as recipes
+    from distill.run import expected_epochs
+    from hw.files import to_json
+    from reports import codesign as chain
+    from reports import html, progress, tables
+
+    chosen = recipes.load(recipe)
+    folder = out or Path("runs") / chosen.name
+    console = _console()
+    with progress.bars(console, expected_epochs(chosen)) as tell:
+        report = chain.codesign(
+            chosen,
+            folder,
+            machine or chain.MACHINES,
+            seed=seed,
+            workers=workers,
+            command=" ".join(["pacemaker", *sys.argv[1:]]),
+            on_progress=tell,
+            say=console.print,
+        )
+    page = html.write(folder)
+    if json:
+        sys.stdout.write(to_json(report))
+    else:
+        tables.show_report(_console(stderr=False), report)
+    console.print(f"The report: {page}", soft_wrap=True)
+
+
+@app.command()
+def distill(recipe: RecipeName, out: Out = None, seed: Seed = 0, workers: Workers = 2, json: Json = False) -> None:
+    """Train a recipe's teacher, pacemakers and students, and quantise the best student."""
+    _need_torch()
+    from distill import recipe as recipes
+    from distill.run import expected_epochs
+    from distill.run import run as train_all
+    from reports import progress, students
+
+    chosen = recipes.load(recipe)
+    folder = out or Path("runs") / chosen.name
+    console = _console()
+    with progress.bars(console, expected_epochs(chosen)) as tell:
+        train_all(chosen, folder, seed, workers, tell)
+    console.print("quantising the best student")
+    students.make(folder)
+    _show_accuracies(folder, json)
+
+
+@app.command()
+def evaluate(run: Run, json: Json = False) -> None:
+    """Accuracies of a run: validation and test, mean and standard deviation over seeds."""
+    _need_torch()
+    _show_accuracies(run, json)
+
+
+@app.command()
+def simulate(
+    network: Annotated[str, typer.Argument(help="Folder of a run, or a preset such as wrn-40-4-1x3.")],
+    machine: Annotated[
+        str, typer.Option(help="A preset such as pipeline-256 or line-64, or a YAML file.")
+    ] = "pipeline-256",
+    json: Json = False,
+) -> None:
+    """Latency and memory of a network on a machine."""
+    from hw import accelerator
+    from hw.files import to_json
+    from sim.run import kernel_ready, named
+    from sim.run import simulate as run_on
+
+    chosen, precision = named(network)
+    on = accelerator.machine(machine)
+    with _notice_of_compiling(lambda: kernel_ready(on)):
+        result = run_on(chosen, on, precision)
+    if json:
+        sys.stdout.write(to_json(result))
+        return
+    from reports import tables
+
+    tables.show_result(_console(stderr=False), result)
+
+
+@app.command()
+def generate(
+    run: Run,
+    out: Annotated[Path, typer.Option(help="Folder of the project; it must not exist yet.")],
+    backend: Annotated[str, typer.Option(help="hls4ml's backend.")] = "Vitis",
+    force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
+    json: Json = False,
+) -> None:
+    """Write a run's student as an HLS project, and compare its C simulation with the integer reference."""
+    from hw.files import to_json
+    from hw.hls import NO_COMPILER, student_project
+
+    console = _console()
+    project = student_project(run, out, backend=backend, force=force, say=console.print)
+    if json:
+        sys.stdout.write(to_json(project.manifest))
+    else:
+        typer.echo(f"{out}: {project.manifest.compared or NO_COMPILER}")
+
+
+@app.command()
+def report(run: Run, machine: Machines = None, json: Json = False) -> None:
+    """Write a finished run's report again; with --machine on other machines."""
+    _need_torch()
+    from hw.files import to_json
+    from reports import codesign as chain
+    from reports import html, tables
+
+    made = chain.report(run, machine, command=" ".join(["pacemaker", *sys.argv[1:]]))
+    page = html.write(run)
+    if json:
+        sys.stdout.write(to_json(made))
+    else:
+        tables.show_report(_console(stderr=False), made)
+    typer.echo(f"The report: {page}", err=True)
+
+
+def main() -> None:
+    """Run a command; what the user can mend becomes one sentence and exit code 2."""
+    try:
+        app()
+    except Interrupted as error:
+        typer.echo(f"pacemaker: {error}", err=True)
+        sys.exit(130)
+    except PacemakerError as error:
+        typer.echo(f"pacemaker: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("pacemaker: stopped", err=True)
+        sys.exit(130)
+
+
+@contextmanager
+def _notice_of_compiling(ready: Callable[[], bool]) -> Iterator[None]:
+    """Say in a line that numba compiles, if it does: its disk cache answers sooner than that."""
+
+    def tell() -> None:
+        if not ready():
+            typer.echo("compiling the simulator for this machine: once, under 20 s", err=True)
+
+    timer = threading.Timer(0.7, tell)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _show_accuracies(run: Path, json: bool) -> None:
+    from hw.files import to_json
+    from reports import students, tables
+
+    rows = students.accuracies(run)
+    if json:
+        sys.stdout.write(to_json(rows))
+    else:
+        tables.show_accuracies(_console(stderr=False), str(run), rows)
+
+
+def _need_torch() -> None:
+    need("torch", "distill", "this command")
+
+
+def _console(*, stderr: bool = True) -> "Console":
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+if __name__ == "__main__":
+    main()

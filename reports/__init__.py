@@ -1,0 +1,1 @@
+"""Two quantities side by side: the co-design chain, candidates, pages."""

@@ -1,0 +1,223 @@
+"""The chain: distil, quantise, write the `Student`, simulate everything, generate and compare HLS, write the report."""
+
+import importlib.metadata
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from distill import checkpoint
+from distill import data as data_sets
+from distill import run as distillation
+from distill.recipe import Recipe, Stage
+from distill.run import OnProgress
+from hw import resources, student
+from hw.accelerator import LineEngine, Machine, machine
+from hw.errors import DoesNotFit, need
+from hw.hls import NO_COMPILER, Comparison, compiler_available, open_generated, student_project
+from hw.network import Network
+from hw.passes import ensemble, executed
+from reports import candidate, students
+from reports.candidate import Candidate, Chosen, Curve, Report, RunRecord
+from reports.students import Twins, accuracy_over
+from sim.result import Precision, Result
+from sim.run import as_pipeline, precision_of, simulate
+
+MACHINES = ("pipeline-256", "line-64", "line-64/layer_by_layer")
+NO_HLS4ML = "hls4ml is not installed (pip install 'pacemaker-codesign[hls]'), so no HLS project was made"
+NO_PROJECT = "no HLS project of this run was compared yet (pacemaker codesign makes one)"
+Say = Callable[[str], None]
+
+
+@dataclass
+class Clock:
+    """Seconds of each step of a run."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Time a step."""
+        begin = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - begin, 2)
+
+
+def codesign(
+    recipe: Recipe,
+    folder: Path,
+    machines: Sequence[str] = MACHINES,
+    *,
+    seed: int = 0,
+    workers: int = 2,
+    command: str = "",
+    on_progress: OnProgress = lambda progress: None,
+    say: Say = lambda message: None,
+) -> Report:
+    """The main job; leaves `candidates.json` and `run.json` in `folder`.
+
+    Raises:
+        PacemakerError: a machine or a file that cannot be used, or a run that was stopped.
+    """
+    chosen = {name: machine(name) for name in machines}
+    missing = hls_missing()
+    if missing:
+        say(missing)
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+    with clock.step("distil"):
+        distillation.run(recipe, folder, seed, workers, on_progress)
+    with clock.step("quantise"):
+        say("quantising the best student")
+        students.make(folder)
+    comparison = None
+    if missing != NO_HLS4ML:
+        with clock.step("generate and compare HLS"):
+            comparison = student_project(folder, folder / "hls", force=True, say=say).manifest.compared
+    with clock.step("simulate"):
+        say("simulating")
+        report = assemble(folder, chosen, comparison, missing)
+    candidate.write(folder, report, record(command, started, clock.seconds, folder))
+    return report
+
+
+def hls_missing() -> str:
+    """Why the HLS part cannot be done in full; empty if it can."""
+    try:
+        need("hls4ml", "hls", "generating HLS")
+    except ValueError:
+        return NO_HLS4ML
+    return "" if compiler_available() else NO_COMPILER
+
+
+def report(run: Path, machines: Sequence[str] | None = None, *, command: str = "") -> Report:
+    """The report of a finished run as it was written, or made anew on other machines.
+
+    Raises:
+        PacemakerError: a run that is not finished, or a machine that cannot be used.
+    """
+    if machines is None and (run / "candidates.json").is_file():
+        return candidate.read(run)[0]
+    chosen = {name: machine(name) for name in machines or MACHINES}
+    started, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+    comparison = open_generated(run / "hls").manifest.compared if (run / "hls" / "manifest.json").is_file() else None
+    with clock.step("simulate"):
+        made = assemble(run, chosen, comparison, "" if comparison else NO_PROJECT)
+    candidate.write(run, made, record(command, started, clock.seconds, run))
+    return made
+
+
+def assemble(folder: Path, machines: Mapping[str, Machine], comparison: Comparison | None, missing: str) -> Report:
+    """Every stage of a finished run, and the quantised student, as candidates on the machines."""
+    run = checkpoint.read_run(folder)
+    twins = students.make(folder)
+    test = distillation.accuracies_on_test(folder)
+    rows = [_candidate(run.recipe, folder, stage, run.seeds, test[stage.name], machines) for stage in run.recipe.stages]
+    rows.append(_quantised(folder, twins, machines))
+    data = data_sets.load(run.recipe.data)
+    channels, height, width = data.shape
+    return Report(
+        version=candidate.VERSION,
+        recipe=run.recipe.name,
+        data=run.recipe.data.name,
+        input=(height, width, channels),
+        classes=data.classes,
+        images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        seeds=tuple(run.seeds),
+        chosen=Chosen(distillation.outcome(folder).head, twins.stage, twins.seed),
+        candidates=tuple(rows),
+        hls=comparison,
+        hls_missing=missing,
+    )
+
+
+def network_of(recipe: Recipe, folder: Path, stage: Stage, seed: int) -> Network:
+    """The network of a stage; of an ensemble its members side by side, their logits added."""
+    if stage.kind != "ensemble":
+        return students.traced(recipe, folder, stage.name, seed).network
+    members = {name: network_of(recipe, folder, recipe.stage(name), seed) for name in stage.members}
+    return ensemble(stage.name, members)
+
+
+def record(command: str, started: str, seconds: Mapping[str, float], folder: Path) -> RunRecord:
+    """What differs from run to run."""
+    packages = ("numpy", "numba", "torch", "hls4ml", "scikit-learn")
+    versions = {"python": platform.python_version()}
+    for name in ("pacemaker-codesign", *packages):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    host = f"{platform.system()} {platform.machine()}"
+    return RunRecord(command, started, dict(seconds), versions, host, os.cpu_count() or 1, str(folder))
+
+
+def _candidate(
+    recipe: Recipe,
+    folder: Path,
+    stage: Stage,
+    seeds: Sequence[int],
+    test: Sequence[float],
+    machines: Mapping[str, Machine],
+) -> Candidate:
+    records = [checkpoint.record_of(folder, stage.name, seed) for seed in seeds]
+    network = network_of(recipe, folder, stage, seeds[0])
+    results, unfit, taken = on_machines(network, machines, Precision())
+    return Candidate(
+        name=stage.name,
+        role=candidate.ROLES[stage.kind],
+        learns_from=tuple(stage.teachers or stage.members),
+        bits=None,
+        validation=accuracy_over([entry.validation_accuracy for entry in records]),
+        test=accuracy_over(test),
+        parameters=network.parameters,
+        macs=network.macs,
+        executed_macs=executed(network).macs,
+        results=results,
+        unfit=unfit,
+        resources=taken,
+        curves=tuple(Curve(entry.seed, entry.loss, entry.validation) for entry in records),
+        text=str(executed(network)),
+    )
+
+
+def _quantised(folder: Path, twins: Twins, machines: Mapping[str, Machine]) -> Candidate:
+    made = student.load(folder / "student")
+    results, unfit, taken = on_machines(made.network, machines, precision_of(made))
+    return Candidate(
+        name=f"{twins.stage}-int{twins.bits}",
+        role="quantised student",
+        learns_from=(twins.stage,),
+        bits=twins.bits,
+        validation=accuracy_over(twins.validation),
+        test=accuracy_over(twins.test),
+        parameters=made.network.parameters,
+        macs=made.network.macs,
+        executed_macs=executed(made.network).macs,
+        results=results,
+        unfit=unfit,
+        resources=taken,
+        curves=(),
+        text=str(executed(made.network)),
+    )
+
+
+def on_machines(
+    network: Network, machines: Mapping[str, Machine], precision: Precision
+) -> tuple[dict[str, Result], dict[str, str], dict[str, resources.Resources]]:
+    """Results by machine, reasons where a network does not fit, and the resources of the pipelines."""
+    results, unfit, taken = {}, {}, {}
+    form = executed(network)
+    for name, on in machines.items():
+        try:
+            results[name] = simulate(network, on, precision)
+        except DoesNotFit as error:
+            unfit[name] = str(error)
+            continue
+        if not isinstance(on, LineEngine):
+            bits = precision.activation_bits, precision.weight_bits
+            taken[name] = resources.estimate(form, as_pipeline(form, on), *bits)
+    return results, unfit, taken

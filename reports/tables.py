@@ -1,0 +1,93 @@
+"""Tables for people at a terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from reports.candidate import Accuracy, Report
+from sim.result import Result
+
+
+def show_result(console: Console, result: Result) -> None:
+    """A simulation: totals, then a row a layer."""
+    console.print(f"[bold]{result.network}[/] on [bold]{result.machine}[/] at {result.clock_mhz:g} MHz")
+    console.print(
+        f"latency {result.latency_cycles:,} cycles ({result.latency_ms:.4g} ms), "
+        f"interval {result.interval_cycles:,} cycles ({result.frames_per_second:,.0f} frames/s), "
+        f"{result.multipliers} multipliers, {result.utilisation:.1%} of them at work"
+    )
+    console.print(
+        f"{result.parameters:,} parameters, {result.macs:,} MACs, {result.executed_macs:,} of them executed; "
+        f"bytes: line buffers {result.line_buffer_bytes:,}, windows {result.window_bytes:,}, "
+        f"FIFOs {result.fifo_bytes:,}, weights {result.weight_bytes:,}"
+    )
+    if result.cycles_by_cause:
+        console.print("cycles: " + ", ".join(f"{cause} {count:,}" for cause, count in result.cycles_by_cause.items()))
+    console.print("DRAM bytes: " + ", ".join(f"{kind} {count:,}" for kind, count in result.dram_bytes.items()))
+    console.print(_layers(result))
+
+
+def _layers(result: Result) -> Table:
+    table = Table(box=None, header_style="bold")
+    table.add_column("layer", no_wrap=True, min_width=max(len(layer.name) for layer in result.layers))
+    for name in ("kind", "PE x SIMD", "cycles", "starved", "blocked", "line buffer", "FIFO", "weights"):
+        table.add_column(name, justify="right")
+    for layer in result.layers:
+        table.add_row(
+            layer.name,
+            layer.kind,
+            f"{layer.pe} x {layer.simd}",
+            *(
+                f"{value:,}"
+                for value in (
+                    layer.cycles,
+                    layer.starved_cycles,
+                    layer.blocked_cycles,
+                    layer.line_buffer_bytes,
+                    layer.fifo_bytes,
+                    layer.weight_bytes,
+                )
+            ),
+        )
+    return table
+
+
+def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, Accuracy]]) -> None:
+    """Accuracies by network and split: mean and standard deviation over seeds."""
+    splits = list(dict.fromkeys(split for row in rows.values() for split in row))
+    table = Table(box=None, header_style="bold", title=title, title_justify="left")
+    table.add_column("network")
+    for split in splits:
+        table.add_column(f"{split} %", justify="right")
+    for name, row in rows.items():
+        table.add_row(name, *(percent(row[split]) if split in row else "" for split in splits))
+    console.print(table)
+
+
+def percent(accuracy: Accuracy) -> str:
+    """97.21 ± 0.48, or 97.21 where there is one seed."""
+    spread = "" if accuracy.deviation is None else f" ± {100 * accuracy.deviation:.2f}"
+    return f"{100 * accuracy.mean:.2f}{spread}"
+
+
+def show_report(console: Console, report: Report) -> None:
+    """The candidates of a run: accuracy, latency and on-chip bytes on every machine."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("network")
+    table.add_column("role")
+    table.add_column("test %", justify="right")
+    machines = list(dict.fromkeys(name for entry in report.candidates for name in (*entry.results, *entry.unfit)))
+    for name in machines:
+        table.add_column(f"{name}\nms", justify="right")
+        table.add_column("line memory\nbytes", justify="right")
+    for entry in report.candidates:
+        cells = []
+        for name in machines:
+            result = entry.results.get(name)
+            cells += (
+                ["does not fit", ""]
+                if result is None
+                else [f"{result.latency_ms:.4f}", f"{result.line_memory_bytes:,}"]
+            )
+        table.add_row(entry.name, entry.role, percent(entry.test), *cells)
+    console.print(table)
+    console.print(str(report.hls) if report.hls is not None else report.hls_missing)

@@ -1,0 +1,136 @@
+"""Network + budget -> `Pipeline`: the folding with the least interval that the budget allows, and FIFO depths.
+
+The interval of a pipeline is that of its slowest engine, and engines share nothing but the budget, so the least
+interval is the least T for which the cheapest foldings of all layers within T cycles fit together: exact, by bisection.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hw.accelerator import Budget, Engine, Fifo, Pipeline
+from hw.errors import DoesNotFit
+from hw.network import INPUT, Edge, Layer, Network
+from sim import pipeline as simulator
+
+LUT_RAM_PIXELS = 64
+"""FIFOs of more pixels go to block RAM: the depth of one 64-bit LUT RAM primitive of a 7-series slice."""
+_UNBOUNDED = 1 << 40
+
+
+class _Option(NamedTuple):
+    """One folding of a layer."""
+
+    macs: int
+    cycles: int
+    engine: Engine
+
+
+def pipeline(network: Network, budget: Budget) -> Pipeline:
+    """The pipeline with the least interval within the budget; `network` in the form that hardware runs.
+
+    Raises:
+        DoesNotFit: fewer multipliers than layers that need one.
+    """
+    options = {layer.name: _options(network, layer) for layer in network.layers}
+    engines = _fastest(options, budget)
+    unbounded = _with_depths(network, budget, engines, dict.fromkeys(_all_edges(network), _UNBOUNDED))
+    return _with_depths(network, budget, engines, _depths(network, unbounded))
+
+
+def _options(network: Network, layer: Layer) -> list[_Option]:
+    """Foldings of a layer, each cheaper than all that are as fast: by rising cost and falling cycles."""
+    outputs = network.shapes[layer.name]
+    inputs = network.input_shape(layer)
+    found = []
+    for pe in _divisors(outputs.channels):
+        for simd in _simds(inputs.channels, layer.taps) if layer.kind == "conv" else [1]:
+            engine = Engine(pe, simd)
+            issue = outputs.pixels * simulator.issue_cycles(network, layer, engine)
+            copy = inputs.pixels * simulator.copy_cycles(network, layer, engine)
+            macs = {"conv": pe * simd, "affine": pe}.get(layer.kind, 0)
+            found.append(_Option(macs, max(issue, copy), engine))
+    found.sort(key=lambda o: (o.macs, o.cycles, o.engine.pe))
+    if layer.kind not in ("conv", "affine"):
+        return sorted(found, key=lambda o: -o.cycles)
+    frontier: list[_Option] = []
+    for option in found:
+        if not frontier or option.cycles < frontier[-1].cycles:
+            frontier.append(option)
+    return frontier
+
+
+def _simds(channels: int, taps: int) -> list[int]:
+    return _divisors(channels) + [channels * k for k in _divisors(taps) if k > 1]
+
+
+def _divisors(number: int) -> list[int]:
+    return [k for k in range(1, number + 1) if number % k == 0]
+
+
+def _fastest(options: dict[str, list[_Option]], budget: Budget) -> dict[str, Engine]:
+    least = sum(choices[0].macs for choices in options.values())
+    if least > budget.macs:
+        raise DoesNotFit(
+            f"machine {budget.name}: {budget.macs} multipliers were found, at least {least} are wanted, "
+            f"one for every conv and affine of the network"
+        )
+    intervals = np.unique([option.cycles for choices in options.values() for option in choices])
+    low, high = 0, intervals.size - 1
+    while low < high:
+        middle = (low + high) // 2
+        chosen = _choose(options, int(intervals[middle]))
+        if chosen is not None and sum(option.macs for option in chosen.values()) <= budget.macs:
+            high = middle
+        else:
+            low = middle + 1
+    final = _choose(options, int(intervals[low]))
+    assert final is not None
+    return {name: option.engine for name, option in final.items()}
+
+
+def _choose(options: dict[str, list[_Option]], interval: int) -> dict[str, _Option] | None:
+    """The cheapest folding of each layer that keeps the interval; None where a layer has none."""
+    chosen = {}
+    for name, choices in options.items():
+        fitting = [option for option in choices if option.cycles <= interval]
+        if not fitting:
+            return None
+        chosen[name] = fitting[0]
+    return chosen
+
+
+def _all_edges(network: Network) -> list[str]:
+    return [*map(str, network.edges), simulator.sink_edge(network)]
+
+
+def _with_depths(network: Network, budget: Budget, engines: dict[str, Engine], depths: dict[str, int]) -> Pipeline:
+    fifos = {
+        edge: Fifo(depth, "block" if LUT_RAM_PIXELS < depth < _UNBOUNDED else "lut") for edge, depth in depths.items()
+    }
+    return Pipeline(budget.name, budget.clock_mhz, engines, fifos, source_channels=_source_channels(network, engines))
+
+
+def _source_channels(network: Network, engines: dict[str, Engine]) -> int:
+    """The narrowest source that keeps up with the slowest engine, so that it does not flood the first FIFO."""
+    shape = network.shapes[INPUT]
+    slowest = max(
+        network.shapes[layer.name].pixels * simulator.issue_cycles(network, layer, engines[layer.name])
+        for layer in network.layers
+    )
+    return next((c for c in _divisors(shape.channels) if shape.pixels * shape.channels // c <= slowest), shape.channels)
+
+
+def _depths(network: Network, unbounded: Pipeline) -> dict[str, int]:
+    """Peak occupancy of every FIFO in a run of three frames with room for all.
+
+    The source is held back to the pipeline's own rate there: unbounded FIFOs would swallow whole frames otherwise.
+    """
+    frames = simulator.STEADY_FRAMES
+    stamps = simulator.stamps(network, unbounded, frames)
+    depths = {}
+    for edge in (*network.edges, Edge(network.output.name, simulator.OUTPUT)):
+        starts, frees = stamps.starts[edge.source], stamps.frees[str(edge)]
+        freed = np.searchsorted(frees, starts, side="right")
+        depths[str(edge)] = int((np.arange(starts.size) - freed).max()) + 1
+    return depths

@@ -1,0 +1,69 @@
+"""Bytes that a layer keeps on chip: line buffer, window, weights. Counted from shapes, exact."""
+
+from hw.network import Layer, Network
+from sim.result import Precision
+
+ACCUMULATOR_BITS = 32
+"""Bits of one sum where no student says how many it wants."""
+
+
+def bytes_of(items: int, bits: int) -> int:
+    """Whole bytes that hold `items` of `bits` each."""
+    return -(-items * bits // 8)
+
+
+def least_window_pixels(network: Network, layer: Layer) -> int:
+    """Least capacity of a windowed layer's buffer: (KH - 1) rows and KW pixels of its input."""
+    cols = network.input_shape(layer).cols
+    return (layer.kernel.rows - 1) * cols + layer.kernel.cols
+
+
+def line_buffer_pixels(network: Network, layer: Layer) -> int:
+    """Pixels of the KH - 1 rows that a layer keeps beside the one at hand.
+
+    0 for a kernel of one row, for one as wide as its map (its rows are its window), and for a layer that keeps sums.
+    """
+    cols = network.input_shape(layer).cols
+    if not layer.mixes_rows or layer.accumulates or layer.kernel.cols == cols:
+        return 0
+    return (layer.kernel.rows - 1) * cols
+
+
+def kept_sums(network: Network, layer: Layer) -> int:
+    """Sums of all channels that a mean over disjoint windows has in progress: one, or a row of them."""
+    if not layer.accumulates:
+        return 0
+    return network.shapes[layer.name].cols if layer.mixes_rows else 1
+
+
+def line_buffer_bytes(network: Network, layer: Layer, precision: Precision) -> int:
+    """Bytes of rows kept beside the one at hand: of pixels, or a row of sums in a mean over rows."""
+    channels = network.input_shape(layer).channels
+    sums = kept_sums(network, layer)
+    row_of_sums = bytes_of(sums * channels, ACCUMULATOR_BITS) if sums > 1 else 0
+    return row_of_sums + bytes_of(line_buffer_pixels(network, layer) * channels, precision.activation_bits)
+
+
+def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision: Precision) -> int:
+    """The rest of a windowed layer's buffer: pixels beyond the line buffer, or the sum at hand and spare pixels."""
+    if not layer.windowed:
+        return 0
+    channels = network.input_shape(layer).channels
+    if layer.accumulates:
+        spare = capacity_pixels - least_window_pixels(network, layer)
+        sum_at_hand = bytes_of(channels, ACCUMULATOR_BITS) if kept_sums(network, layer) == 1 else 0
+        return sum_at_hand + bytes_of(spare * channels, precision.activation_bits)
+    pixels = capacity_pixels - line_buffer_pixels(network, layer)
+    return bytes_of(pixels * channels, precision.activation_bits)
+
+
+def weight_bytes(network: Network, layer: Layer, precision: Precision) -> int:
+    """Weights in their width, biases and shifts in the accumulator's."""
+    shapes = network.weight_shapes(layer)
+    total = 0
+    for key, shape in shapes.items():
+        items = 1
+        for size in shape:
+            items *= size
+        total += bytes_of(items, ACCUMULATOR_BITS if key == "bias" else precision.weight_bits)
+    return total

@@ -1,0 +1,57 @@
+"""One way to simulate: any network on any machine."""
+
+from pathlib import Path
+
+from hw import presets, student
+from hw.accelerator import Budget, LineEngine, Machine, Pipeline
+from hw.network import Network
+from hw.passes import executed
+from hw.student import Student
+from sim import engine, folding, kernels_engine, kernels_pipeline, pipeline
+from sim.result import Precision, Result
+
+
+def simulate(network: Network, machine: Machine, precision: Precision = Precision()) -> Result:
+    """Cycles and bytes of a network on a machine, in the form that hardware runs (batch norms folded, strides lifted).
+
+    Raises:
+        BadInput: the machine does not belong to the network.
+        DoesNotFit: the machine is too small for it.
+        Deadlock: the pipeline stops for ever.
+    """
+    form = executed(network)
+    if isinstance(machine, LineEngine):
+        return engine.simulate(network, form, machine, precision)
+    return pipeline.simulate(network, form, as_pipeline(form, machine), precision)
+
+
+def as_pipeline(form: Network, machine: Pipeline | Budget) -> Pipeline:
+    """A pipeline as it is, or the fastest within a budget; `form` as hardware runs it."""
+    return folding.pipeline(form, machine) if isinstance(machine, Budget) else machine
+
+
+def named(name: str) -> tuple[Network, Precision]:
+    """The student of a run's folder, with its own bits, or a preset's architecture.
+
+    Raises:
+        BadInput: neither a run with a student nor a preset.
+    """
+    for folder in (Path(name) / "student", Path(name)):
+        if (folder / "student.json").is_file():
+            made = student.load(folder)
+            return made.network, precision_of(made)
+    return presets.preset(name), Precision()
+
+
+def precision_of(made: Student) -> Precision:
+    """The widest activation and the widest weight of a student; the logits do not count."""
+    inner = [formats for name, formats in made.formats.items() if name != made.network.output.name]
+    weights = [formats.weight.width for formats in made.formats.values() if formats.weight is not None]
+    return Precision(max(formats.out.width for formats in inner), max(weights))
+
+
+def kernel_ready(machine: Machine) -> bool:
+    """Whether the machine's kernel is there in this process, compiled or read from numba's disk cache."""
+    if not isinstance(machine, LineEngine):
+        return bool(kernels_pipeline.run.signatures)
+    return bool(kernels_engine.line_by_line.signatures or kernels_engine.layer_by_layer.signatures)

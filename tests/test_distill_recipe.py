@@ -1,0 +1,172 @@
+import msgspec
+import pytest
+
+from distill import recipe as recipes
+from distill.data import DataSpec
+from distill.networks import NetworkSpec
+from distill.recipe import Recipe, Stage, StudentSpec, Training
+from hw.errors import BadInput
+
+TEACHER, CE = Stage("teacher", "full"), Stage("ce", "row")
+
+
+def make(*stages, **changes):
+    return Recipe("trial", DataSpec(), NetworkSpec("wrn", 10), stages, **changes)
+
+
+@pytest.mark.parametrize("name", ["digits", "fashion-mnist"])
+def test_presets_load(name):
+    recipe = recipes.load(name)
+    assert recipe.name == name
+    assert name in recipes.presets()
+    assert recipe.network == NetworkSpec("wrn", 10, 1)
+    assert recipe.seeds == 3
+    assert [stage.kind for stage in recipe.stages].count("ensemble") == 1
+
+
+def test_a_yaml_file_loads(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\ndata: {name: digits}\nnetwork: {family: plain, depth: 5}\nstages: [{name: teacher, kind: full}]\n"
+    )
+    assert recipes.load(str(path)).network.family == "plain"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("naem: x", "Object contains unknown field `naem`"),
+        ("name: 3", "Expected `str`, got `int` - at `$.name`"),
+        ("training: {shedule: cosine}", "Object contains unknown field `shedule` - at `$.training`"),
+        (
+            "training: {schedule: cosin}",
+            "training: schedule 'cosin' is unknown; wanted is one of onecycle, cosine, steps; did you mean cosine? "
+            "- at `$.training`",
+        ),
+        ("data: {name: digit}", "data: name 'digit' is unknown; wanted is one of digits, fashion-mnist - at `$.data`"),
+        ("stages: [{name: a, kind: full, alpha: 1.5}]", "stage a: alpha is 1.5, wanted is 0 to 1 - at `$.stages[0]`"),
+        ("name: [", "while parsing a flow node"),
+    ],
+)
+def test_a_wrong_yaml_file_names_file_and_place(tmp_path, text, sentence):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as error:
+        recipes.load(str(path))
+    assert str(error.value).startswith(f"{path}: {sentence}")
+
+
+def test_an_unknown_preset_is_told_with_the_nearest():
+    with pytest.raises(BadInput) as error:
+        recipes.load("digit")
+    assert str(error.value) == (
+        "recipe 'digit': neither a YAML file nor a preset; presets are digits, fashion-mnist; did you mean digits?"
+    )
+    with pytest.raises(BadInput) as error:
+        recipes.load("missing.yaml")
+    assert str(error.value) == "missing.yaml: no such file"
+
+
+@pytest.mark.parametrize(
+    ("stages", "sentence"),
+    [
+        ([], "stages: none found, wanted is one or more"),
+        ([TEACHER, TEACHER], "stage teacher: the name is given twice"),
+        (
+            [TEACHER, Stage("kd", "full", {"techer": 1.0})],
+            "stage kd: no stage 'techer', found are teacher, kd; did you mean teacher?",
+        ),
+        (
+            [Stage("kd", "full", {"teacher": 1.0}), TEACHER],
+            "stage kd: teacher must stand above it, since it is needed first",
+        ),
+        ([Stage("own", "full", start="own")], "stage own: own must stand above it, since it is needed first"),
+        (
+            [TEACHER, Stage("kd", "row", {"teacher": 1.0})],
+            "student: several heads want a stage of kind row without teachers and start, to choose by; "
+            "add one or give one head",
+        ),
+    ],
+)
+def test_stages_that_cannot_run_are_told(stages, sentence):
+    with pytest.raises(BadInput) as error:
+        make(*stages)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("record", "arguments", "sentence"),
+    [
+        (
+            Stage,
+            {"name": "../x", "kind": "row"},
+            "stage '../x': wanted is a name of lower-case letters, digits and hyphens",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "rows"},
+            "stage a: kind 'rows' is unknown; wanted is one of full, split, sum, row, ensemble; did you mean row?",
+        ),
+        (Stage, {"name": "a", "kind": "row", "alpha": -0.1}, "stage a: alpha is -0.1, wanted is 0 to 1"),
+        (Stage, {"name": "a", "kind": "row", "alpha": float("nan")}, "stage a: alpha is nan, wanted is 0 to 1"),
+        (Stage, {"name": "a", "kind": "row", "temperature": 0.0}, "stage a: temperature is 0.0, wanted is above 0"),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "teachers": {"b": 0.0}},
+            "stage a: the weight of b is 0.0, wanted is above 0",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "ensemble"},
+            "stage a: an ensemble wants members, and neither teachers nor start",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "members": {"b": 1.0}},
+            "stage a: kind row has no members; wanted is kind ensemble, or teachers",
+        ),
+        (StudentSpec, {"heads": ()}, "student: heads are [], wanted are one or more different ones"),
+        (
+            StudentSpec,
+            {"heads": ("row",)},
+            "student: head 'row' is unknown; wanted is one of global, rows; did you mean rows?",
+        ),
+        (Training, {"epochs": 0}, "training: epochs is 0, wanted is 1 or more"),
+        (Training, {"learning_rate": 0.0}, "training: learning_rate is 0.0, wanted is above 0"),
+        (Training, {"momentum": 0.0}, "training: nesterov wants a momentum above 0; set nesterov: false"),
+        (DataSpec, {"validation": 1.0}, "data: validation is 1.0, wanted is a share between 0 and 1"),
+        (DataSpec, {"rows": 0}, "data: rows is 0, wanted is 1 or more"),
+        (recipes.Quantisation, {"bits": 1}, "quantisation: bits is 1, wanted is 2 to 16"),
+    ],
+)
+def test_records_are_checked_at_birth(record, arguments, sentence):
+    with pytest.raises(BadInput) as error:
+        record(**arguments)
+    assert str(error.value) == sentence
+
+
+def test_an_unknown_stage_is_told():
+    with pytest.raises(BadInput) as error:
+        make(TEACHER, CE).stage("teach")
+    assert str(error.value) == "recipe trial: no stage 'teach', found are teacher, ce; did you mean teacher?"
+
+
+def test_the_trial_is_the_first_student_without_teachers():
+    assert make(TEACHER, Stage("kd", "row", {"teacher": 1.0}), CE).trial == CE
+    assert make(TEACHER, CE, student=StudentSpec(heads=("global",))).trial is None
+
+
+def test_the_fingerprint_changes_with_what_the_weights_depend_on():
+    kd = Stage("kd", "row", {"teacher": 1.0})
+    recipe = make(TEACHER, CE, kd)
+
+    def stamp(changed, stage="kd", head="rows", seed=0):
+        return recipes.fingerprint(changed, stage, head, seed)
+
+    same = [make(TEACHER, kd, CE), make(TEACHER, CE, kd, seeds=5), make(TEACHER, CE, kd, Stage("more", "row"))]
+    assert {stamp(other) for other in same} == {stamp(recipe)}
+    other_training = make(TEACHER, CE, kd, training=Training(epochs=3))
+    other_teacher = make(msgspec.structs.replace(TEACHER, kind="sum"), CE, kd)
+    different = [stamp(other_training), stamp(other_teacher), stamp(recipe, head="global"), stamp(recipe, seed=1)]
+    assert len({stamp(recipe), *different}) == 5
+    assert stamp(recipe, "teacher", "rows") == stamp(recipe, "teacher", "global")
