@@ -1,6 +1,6 @@
 """A CNN as hardware sees it: layers, shapes and keys of weights, no weights. Frozen, checked at birth, prints as text.
 
-Seven kinds of layer are enough. A dense layer is a `conv` whose kernel is its whole input; global pooling is a `mean`
+Six kinds of layer are enough. A dense layer is a `conv` whose kernel is its whole input; global pooling is a `mean`
 over the whole map, a mean over columns has the kernel (1, cols), a mean of two rows (2, 1) with that stride. Batch norm
 is an `affine`. A ReLU belongs to the layer whose result it clips.
 

@@ -1,7 +1,7 @@
 """Figures of a run as inline SVG that takes the page's text colour and says in words what it shows.
 
-Colours are those of Okabe and Ito, told apart by the colour-blind; a marker, a dash or a hatch always goes with them. In the
-SVG they are CSS variables, so that a page in dark mode can lighten them.
+Colours are those of Okabe and Ito, told apart by the colour-blind; a marker, a dash or a hatch always goes with them.
+In the SVG they are CSS variables, so that a page in dark mode can lighten them.
 """
 
 import html
@@ -27,7 +27,7 @@ COLOURS = {
     "sky": "#56b4e9",
     "purple": "#cc79a7",
 }
-HATCHES = ("", "////", "....", "\\\\\\\\", "xx", "--")
+HATCHES = ("", "////", "||||", "\\\\\\\\", "xx", "--")
 MARKERS = ("s", "o", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 WIDTH_INCHES = 8.4
@@ -156,6 +156,7 @@ def memory(candidates: Sequence[Candidate], machine: str) -> Figure | None:
         return None
 
     def draw(figure: Any) -> None:
+        figure.get_layout_engine().set(wspace=0.06)
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(5, 3))
         _stacked(left, pixels, "bytes that hold pixels")
         _stacked(right, weights, "bytes of weights", first=3)
@@ -164,8 +165,8 @@ def memory(candidates: Sequence[Candidate], machine: str) -> Figure | None:
     return _figure(
         "memory",
         f"On-chip memory on {machine}",
-        "Pixels on the left, weights on the right, on scales of their own. Networks of equal memory share a bar. A 1xN layer "
-        "needs a window but no line buffer.",
+        "Pixels on the left, weights on the right, on scales of their own. Networks of equal memory share a bar. A "
+        "1×N layer needs a window but no line buffer.",
         "; ".join(f"{_told(bar)}, weights {w.total:,}" for bar, w in zip(pixels, weights, strict=True)),
         1.5 + _height(pixels, 0.12),
         draw,
@@ -227,15 +228,16 @@ def training(candidates: Sequence[Candidate]) -> Figure | None:
 
     def draw(figure: Any) -> None:
         whole, end = figure.subplots(1, 2)
-        lowest = 100.0
+        seen = []
         for entry in shown:
             mean, spread = _mean_and_spread(entry.curves)
-            half = len(mean) // 2
-            lowest = min(lowest, *(m - s for m, s in list(zip(mean, spread, strict=True))[half:]))
+            late = list(zip(mean, spread, strict=True))[len(mean) // 2 :]
+            seen += [m - s for m, s in late] + [m + s for m, s in late]
             for axes in (whole, end):
                 _line(axes, mean, spread, of[entry.name], entry.name)
         end.set_xlim(left=max(1, max(_epochs(entry.curves) for entry in shown) // 2))
-        end.set_ylim(bottom=max(0.0, lowest - 0.5))
+        end.set_ylim(min(seen) - 0.3, max(seen) + 0.3)
+        whole.set_ylim(0, 101)
         whole.set_title("all epochs")
         end.set_title("second half, enlarged")
         whole.set_ylabel("validation accuracy, %")
@@ -279,7 +281,7 @@ def _figure(name: str, title: str, caption: str, told: str, height: float, draw:
 def _inline(svg: str, name: str, title: str, told: str) -> str:
     """A matplotlib file as markup for a page: ids its own, colours the page's, a title and a description first."""
     body = svg[svg.index("<svg") :]
-    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.DOTALL)
+    body = re.sub(r"<(metadata|style)\b.*?</\1>\s*", "", body, flags=re.DOTALL)
     size = re.search(r'viewBox="[^"]*"', body)
     view = size.group() if size else ""
     body = body[body.index(">") + 1 :]
@@ -352,11 +354,11 @@ def _plain_log_ticks(axes: Any, positions: Sequence[float]) -> None:
 
 
 def _side_by_side(values: Sequence[int]) -> list[float]:
-    """The values, equal ones spread by steps of 3.5 %."""
+    """The values, equal ones spread by steps of 5 %."""
     spread = []
     for i, value in enumerate(values):
         equal = [j for j, other in enumerate(values) if other == value]
-        spread.append(value * 1.035 ** (equal.index(i) - (len(equal) - 1) / 2))
+        spread.append(value * 1.05 ** (equal.index(i) - (len(equal) - 1) / 2))
     return spread
 
 
