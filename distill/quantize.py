@@ -20,6 +20,8 @@ from hw.network import INPUT, Layer, Network, Padding
 Weights = Mapping[str, NDArray[np.float64]]
 CANDIDATES = 4
 """Formats that are tried: the one that holds the largest value, and those of 1 to 3 integer bits less."""
+FINEST_FRACTION = 24
+"""Bits after the point at most: a layer that has shrunk to nothing must not blow up its bias and accumulator."""
 
 
 class FixedPoint(nn.Module):
@@ -52,8 +54,10 @@ class FixedPoint(nn.Module):
         return _rounded(value * scale) / scale
 
     def result(self, name: str, value: Tensor) -> Tensor:
-        """A layer's result on its grid; the last layer's stays as its accumulator has it."""
-        return value if name == self.network.output.name else _on_grid(value, self.formats[name].out)
+        """A layer's result on its grid; a last layer with weights keeps its accumulator."""
+        last = self.network.output
+        keeps = name == last.name and last.kind in ("conv", "affine")
+        return value if keeps else _on_grid(value, self.formats[name].out)
 
 
 def run(
@@ -80,8 +84,8 @@ def run(
 def calibrate(network: Network, weights: Weights, images: Tensor, bits: int, pixel: Format) -> dict[str, LayerFormats]:
     """Formats for every layer and the input, from the values that `images` [batch, channels, rows, cols] give.
 
-    The inputs of an add get one fraction, so that it needs no shift. The last layer keeps its accumulator's grid; its
-    width is told by `integers`.
+    The inputs of an add get one fraction, so that it needs no shift. A last layer with weights keeps its accumulator's
+    grid; its width is told by `integers`.
     """
     seen: dict[str, NDArray[np.float64]] = {}
 
@@ -107,11 +111,12 @@ def best_format(values: NDArray[np.float64], bits: int, signed: bool) -> Format:
     """Of the formats of `bits` that hold the largest value, or nearly, the one with the least squared error."""
     largest = float(np.abs(values).max(initial=0.0))
     integer = int(np.ceil(np.log2(largest))) + signed if largest > 0 else signed
+    tried = (max(integer - k, bits - FINEST_FRACTION) for k in range(-1, CANDIDATES))
 
     def error(fmt: Format) -> float:
         return float(((quantise(values, fmt) * 2.0**-fmt.fraction - values) ** 2).sum())
 
-    return min((Format(bits, integer - k, signed) for k in range(-1, CANDIDATES)), key=error)
+    return min((Format(bits, integer, signed) for integer in tried), key=error)
 
 
 def integers(module: FixedPoint) -> tuple[dict[str, LayerFormats], dict[str, Integers]]:
@@ -134,7 +139,8 @@ def integers(module: FixedPoint) -> tuple[dict[str, LayerFormats], dict[str, Int
             largest = largest + np.abs(bias)
         width = accumulator_width(int(largest.max()))
         accumulator = Format(width, width - fraction)
-        out = accumulator if layer is network.output else formats[layer.name].out
+        last = layer is network.output
+        out = Format(width, width - fraction, signed=not layer.relu) if last else formats[layer.name].out
         formats[layer.name] = msgspec.structs.replace(formats[layer.name], accumulator=accumulator, out=out)
     return formats, arrays
 

@@ -62,6 +62,9 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     source_channels: int = 0
     sink_channels: int = 0
 
+    def __post_init__(self) -> None:
+        _positive(self.name, clock_mhz=self.clock_mhz)
+
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="budget"):
     """At most `macs` multipliers over all engines, spread so that the slowest is as fast as can be."""

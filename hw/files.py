@@ -19,6 +19,7 @@ from hw.errors import BadInput
 
 Record = TypeVar("Record")
 Arrays = dict[str, NDArray[np.generic]]
+DEEPEST_YAML = 100
 
 
 def read_bytes(path: Path) -> bytes:
@@ -50,7 +51,20 @@ def read_yaml(path: Path, record: type[Record]) -> Record:
     Raises:
         BadInput: not readable, not YAML, or not of the record's form.
     """
-    return _decode(path, lambda text: msgspec.yaml.decode(text, type=record))
+    return _decode(path, lambda text: msgspec.yaml.decode(_shallow(text), type=record))
+
+
+def _shallow(text: bytes) -> bytes:
+    """`text`, unless it is nested so deep that the YAML reader, which is recursive C, would crash."""
+    import yaml
+
+    depth = 0
+    with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):  # told by the reader itself
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST_YAML:
+                raise msgspec.DecodeError(f"lists and mappings more than {DEEPEST_YAML} deep were found")
+    return text
 
 
 def _decode(path: Path, decode: Callable[[bytes], Record]) -> Record:
@@ -96,11 +110,11 @@ def read_arrays(path: Path) -> Arrays:
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     """Write arrays as safetensors, atomically."""
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     with replacing(path) as temporary:
-        save_file(whole, temporary)
+        temporary.write_bytes(save(whole))
 
 
 @contextlib.contextmanager

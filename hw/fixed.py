@@ -55,8 +55,10 @@ class LayerFormats(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def quantise(values: NDArray[np.floating], fmt: Format) -> Integers:
     """Floats to integers: floor(x * 2**fraction + 1/2), saturated."""
-    scaled = np.floor(np.asarray(values, np.float64) * 2.0**fmt.fraction + 0.5)
-    return np.clip(scaled, fmt.low, fmt.high).astype(np.int64)
+    scaled = np.clip(np.asarray(values, np.float64) * 2.0**fmt.fraction, fmt.low, fmt.high)
+    whole = np.floor(scaled)
+    up = scaled - whole >= 0.5  # adding 1/2 in floats would round 0.49999999999999994 up
+    return _saturated(whole.astype(np.int64) + up, fmt)
 
 
 def dequantise(integers: Integers, fmt: Format) -> Floats:

@@ -227,6 +227,7 @@ def _check_graph(network: Network) -> None:
     for layer in network.layers:
         if layer.name in seen:
             raise BadInput(f"layer {layer.name}: the name is there twice; every layer wants its own")
+        _check_inputs(layer)
         for name in layer.inputs:
             if name not in seen:
                 fault = "comes later or is its own input: a cycle" if name in later else "does not exist"
@@ -237,12 +238,16 @@ def _check_graph(network: Network) -> None:
             raise BadInput(f"layer {name}: nothing reads it; only the last layer, {network.output.name}, may lead out")
 
 
-def _check_layer(network: Network, layer: Layer) -> None:
+def _check_inputs(layer: Layer) -> None:
     arity = {"add": 2, "concat": max(2, len(layer.inputs))}.get(layer.kind, 1)
     if len(layer.inputs) != arity:
         raise BadInput(f"layer {layer.name}: {len(layer.inputs)} inputs found, {arity} wanted by {layer.kind}")
-    if len(set(layer.inputs)) < arity:
-        raise BadInput(f"layer {layer.name}: it reads {layer.inputs[0]} twice; different inputs are wanted")
+    for i, name in enumerate(layer.inputs):
+        if name in layer.inputs[:i]:
+            raise BadInput(f"layer {layer.name}: it reads {name} twice; different inputs are wanted")
+
+
+def _check_layer(network: Network, layer: Layer) -> None:
     shapes = [network.shapes[name] for name in layer.inputs]
     compared = [shape if layer.kind == "add" else shape[:2] for shape in shapes]
     if len(set(compared)) > 1:
@@ -250,6 +255,11 @@ def _check_layer(network: Network, layer: Layer) -> None:
             f"layer {layer.name}: its inputs have shapes {' and '.join(map(str, shapes))}; equal ones are wanted"
         )
     if not layer.windowed:
+        if (layer.kernel, layer.stride, layer.padding) != (Size(1, 1), Size(1, 1), Padding()):
+            raise BadInput(
+                f"layer {layer.name}: kernel {tuple(layer.kernel)}, stride {tuple(layer.stride)} and padding "
+                f"{tuple(layer.padding)} were found; {layer.kind} takes pixels one by one, so none is wanted"
+            )
         return
     if min(network.shapes[layer.name]) < 1:
         raise BadInput(

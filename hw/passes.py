@@ -75,11 +75,29 @@ def lift_row_strides(network: Network) -> Network:
 
 
 def _row_steps(network: Network) -> dict[str, int]:
-    """Of every layer and the input: which of its rows are read at all; every k-th."""
+    """Of every layer and the input: which of its rows are computed at all; every k-th.
+
+    A layer without a window cannot select rows, so that it and its inputs need the same k: the most that all admit.
+    """
+    most: dict[str, int] = {}
+    while True:
+        steps = _rows_read(network, most)
+        common = {
+            layer.name: math.gcd(steps[layer.name], *(steps[name] for name in layer.inputs))
+            for layer in network.layers
+            if not layer.windowed
+        }
+        if all(steps[name] == step for name, step in common.items()):
+            return steps
+        most = common
+
+
+def _rows_read(network: Network, most: Mapping[str, int]) -> dict[str, int]:
+    """Which rows are read, every k-th, where layers in `most` compute at least every k-th of theirs."""
     wanted: dict[str, list[int]] = {name: [] for name in network.consumers}
     steps = {}
     for layer in reversed(network.layers):
-        steps[layer.name] = math.gcd(*wanted[layer.name]) or 1
+        steps[layer.name] = math.gcd(*wanted[layer.name], most.get(layer.name, 0)) or 1
         passes_on = 1 if layer.mixes_rows or any(layer.padding[:2]) else layer.stride.rows * steps[layer.name]
         for name in layer.inputs:
             wanted[name].append(passes_on)

@@ -72,5 +72,5 @@ def _windows(layer: Layer, x: Integers, fill: int) -> Integers:
 def _convolve(layer: Layer, weight: Integers, x: Integers) -> Integers:
     windows = _windows(layer, x, 0)
     matrix = weight.transpose(2, 0, 1, 3).reshape(-1, weight.shape[3]).astype(np.float64)
-    columns = windows.reshape(*windows.shape[:3], -1).astype(np.float64)
+    columns = windows.reshape(*windows.shape[:3], len(matrix)).astype(np.float64)
     return (columns @ matrix).astype(np.int64)

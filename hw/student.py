@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hw.errors import BadInput
 from hw.files import Arrays, read_arrays, read_json, write_arrays, write_json
-from hw.fixed import Integers, LayerFormats
+from hw.fixed import Format, Integers, LayerFormats, accumulator_width
 from hw.network import INPUT, Layer, Network
 from hw.passes import lift_row_strides
 
@@ -69,6 +69,29 @@ class Student:
     def with_vectors(self, images: Integers, labels: Integers, outputs: Integers) -> "Student":
         """The same student with other test vectors."""
         return replace(self, images=images, labels=labels, outputs=outputs)
+
+
+def accumulator(student: Student, layer: Layer) -> Format:
+    """The accumulator of a conv or an affine: the student's, or where it gives none the least that the weights allow.
+
+    Raises:
+        BadInput: the student's accumulator is too narrow for its weights, or lies on another grid than the products.
+    """
+    weight = np.abs(student.integers[f"{layer.name}.weight"])
+    bias = np.abs(student.integers.get(f"{layer.name}.bias", np.zeros(1, np.int64)))
+    source = student.formats[layer.inputs[0]].out
+    sums = weight if layer.kind == "affine" else weight.sum(axis=(0, 1, 2))
+    width = accumulator_width(int((sums * max(source.high, -source.low) + bias).max()))
+    fraction = student.product_fraction(layer)
+    given = student.formats[layer.name].accumulator
+    if given is None:
+        return Format(width, width - fraction)
+    if given.fraction != fraction or given.width < width or not given.signed:
+        raise BadInput(
+            f"layer {layer.name}: its accumulator is {given}; signed, at least {width} bits and {fraction} of them "
+            "after the point are wanted by its weights; quantise the student again"
+        )
+    return given
 
 
 def lifted(student: Student) -> Student:
@@ -132,6 +155,9 @@ def _check_weights(student: Student, layer: Layer) -> None:
     fmt = student.formats[layer.name].weight
     if (fmt is None) == (layer.kind in ("conv", "affine")):
         raise BadInput(f"layer {layer.name}: a weight format is wanted for conv and affine, and for nothing else")
+    out = student.formats[layer.name].out
+    if layer.relu and out.signed:
+        raise BadInput(f"layer {layer.name}: {out} was found; behind a ReLU a format without sign is wanted")
     if fmt is not None:
         weight = student.integers[f"{layer.name}.weight"]
         if weight.min() < fmt.low or weight.max() > fmt.high:

@@ -35,7 +35,7 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
         BadInput: torch cannot export the module.
     """
     torch = need("torch", "distill", "tracing a torch module")
-    was_training = model.training
+    modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
         with warnings.catch_warnings():
@@ -45,7 +45,8 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
         first_line = str(error).strip().split("\n")[0]
         raise BadInput(f"network {name}: torch cannot export it ({type(error).__name__}: {first_line})") from error
     finally:
-        model.train(was_training)
+        for part, mode in modes.items():
+            part.training = mode
     walk = _Walk(program, shape)
     walk.run()
     return Traced(Network(name, shape, tuple(walk.layers)), walk.weights)
@@ -77,7 +78,7 @@ class _Walk:
 
     def step(self, node: Any) -> str:
         """Add what a node does; return the layer whose result it is."""
-        operation = str(node.target).removeprefix("aten.").split(".")[0].removesuffix("_")
+        operation = _operation(node)
         handler = _HANDLERS.get(operation)
         if handler is None:
             cure = _CURES.get(
@@ -97,7 +98,12 @@ class _Walk:
 
     def array(self, argument: Any) -> Floats:
         """The values of a parameter or a buffer."""
-        tensor = self.program.state_dict[self.keys[argument.name]]
+        tensor = self.program.state_dict.get(self.keys.get(argument.name, ""))
+        if tensor is None:
+            raise UnsupportedLayer(
+                f"layer {argument}: weights that are computed or not saved are not supported; "
+                f"a parameter or a persistent buffer would do"
+            )
         return tensor.detach().double().cpu().numpy()  # type: ignore[no-any-return]  # torch is untyped here
 
     def add(self, name: str, kind: Kind, inputs: Sequence[str], **fields: Any) -> str:
@@ -189,6 +195,8 @@ def _same(kernel: Size) -> Padding:
 def _linear(walk: _Walk, node: Any) -> str:
     """A dense layer is a conv whose kernel is the whole map that was flattened, channels first."""
     weight, bias = _args(node, None, None)
+    if len(_dims(node.args[0])) != 2:
+        raise _refuse(node, f"a linear layer on {len(_dims(node.args[0]))} axes", "flatten(1) before it would do")
     source = walk.source(node.args[0])
     matrix = walk.array(weight)
     shape = _shape_of(walk, source)
@@ -217,10 +225,13 @@ def _batch_norm(walk: _Walk, node: Any) -> str:
     gamma, beta, mean, variance, _, _, epsilon, *_ = _args(node)
     if mean is None:
         raise _refuse(node, "batch norm without running statistics", "track_running_stats=True would do")
+    source = walk.source(node.args[0])
+    if walk.array(variance).size != _shape_of(walk, source).channels:
+        raise _refuse(node, "batch norm of a flattened map", "batch norm before flatten would do")
     deviation = np.sqrt(walk.array(variance) + epsilon)
     scale = (1.0 if gamma is None else walk.array(gamma)) / deviation
     shift = (0.0 if beta is None else walk.array(beta)) - walk.array(mean) * scale
-    name = walk.add(_path(node), "affine", [walk.source(node.args[0])])
+    name = walk.add(_path(node), "affine", [source])
     walk.weights |= {f"{name}.weight": scale, f"{name}.bias": shift}
     return name
 
@@ -229,13 +240,26 @@ def _relu(walk: _Walk, node: Any) -> str:
     """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
     name = walk.source(node.args[0])
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == name), None)
-    if index is not None and len(node.args[0].users) == 1:
+    if index is not None and _read_alone(node.args[0]):
         walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
         return name
     channels = _dims(node)[1]
     identity = walk.add(_own_name(node, "relu"), "affine", [name], relu=True)
     walk.weights |= {f"{identity}.weight": np.ones(channels), f"{identity}.bias": np.zeros(channels)}
     return identity
+
+
+def _read_alone(node: Any) -> bool:
+    """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
+    while len(node.users) == 1:
+        if _operation(node) not in _PASSED_ON:
+            return True
+        node = node.args[0]
+    return False
+
+
+def _operation(node: Any) -> str:
+    return str(node.target).removeprefix("aten.").split(".")[0].removesuffix("_")
 
 
 def _add(walk: _Walk, node: Any) -> str:
@@ -316,6 +340,7 @@ def _flatten(walk: _Walk, node: Any) -> str:
     return walk.source(node.args[0])
 
 
+_PASSED_ON = ("dropout", "contiguous", "alias", "clone", "flatten")
 _AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
 _CURES = {
     "sigmoid": "ReLU would do",

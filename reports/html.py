@@ -26,8 +26,8 @@ MACHINE_COLUMNS = (
     ("FIFOs", "bytes"),
     ("all pixels", "bytes"),
     ("weights", "bytes"),
-    ("DRAM a frame", "bytes"),
 )
+ENGINE_COLUMNS = (*MACHINE_COLUMNS, ("DRAM a frame", "bytes"))
 RESOURCE_COLUMNS = ("LUT", "FF", "DSP", "BRAM18", "source")
 
 
@@ -40,9 +40,14 @@ class MachineColumns:
     has_resources: bool
 
     @property
+    def columns(self) -> tuple[tuple[str, str], ...]:
+        """Heads and units."""
+        return MACHINE_COLUMNS if self.is_pipeline else ENGINE_COLUMNS
+
+    @property
     def span(self) -> int:
-        """How many columns."""
-        return len(MACHINE_COLUMNS) + self.has_resources * len(RESOURCE_COLUMNS)
+        """How many columns, with those of resources."""
+        return len(self.columns) + self.has_resources * len(RESOURCE_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -154,8 +159,7 @@ def render(report: Report, record: RunRecord) -> str:
     )
     environment.filters["number"] = number
     template = environment.get_template(NAME)
-    columns = {"machine_columns": MACHINE_COLUMNS, "resource_columns": RESOURCE_COLUMNS}
-    return str(template.render(page=prepare(report, record), **columns)) + "\n"
+    return str(template.render(page=prepare(report, record), resource_columns=RESOURCE_COLUMNS)) + "\n"
 
 
 def prepare(report: Report, record: RunRecord) -> Page:
@@ -360,7 +364,9 @@ def _machine_cells(entry: Candidate, machine: MachineColumns) -> MachineCells:
     if machine.name not in entry.results:
         return MachineCells((), (), "", entry.unfit.get(machine.name, "not simulated"))
     taken = entry.resources.get(machine.name)
-    cells = _cells(entry.results[machine.name])
+    result = entry.results[machine.name]
+    traffic = () if machine.is_pipeline else (number(sum(result.dram_bytes.values())),)
+    cells = _cells(result) + traffic
     if not machine.has_resources:
         return MachineCells(cells, (), "", "")
     if taken is None:
@@ -379,7 +385,6 @@ def _cells(result: Result) -> tuple[str, ...]:
         number(result.fifo_bytes),
         number(result.line_memory_bytes),
         number(result.weight_bytes),
-        number(sum(result.dram_bytes.values())) if result.cycles_by_cause else "–",
     )
 
 

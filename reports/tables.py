@@ -1,9 +1,12 @@
 """Tables for people at a terminal."""
 
+from typing import Literal
+
 from rich.console import Console
 from rich.table import Table
 
 from reports.candidate import Accuracy, Report
+from reports.html import machines_of
 from sim.result import Result
 
 
@@ -70,24 +73,29 @@ def percent(accuracy: Accuracy) -> str:
 
 
 def show_report(console: Console, report: Report) -> None:
-    """The candidates of a run: accuracy, latency and on-chip bytes on every machine."""
-    table = Table(box=None, header_style="bold")
-    table.add_column("network")
-    table.add_column("role")
-    table.add_column("test %", justify="right")
-    machines = list(dict.fromkeys(name for entry in report.candidates for name in (*entry.results, *entry.unfit)))
-    for name in machines:
-        table.add_column(f"{name}\nms", justify="right")
-        table.add_column("line memory\nbytes", justify="right")
-    for entry in report.candidates:
-        cells = []
-        for name in machines:
-            result = entry.results.get(name)
-            cells += (
-                ["does not fit", ""]
-                if result is None
-                else [f"{result.latency_ms:.4f}", f"{result.line_memory_bytes:,}"]
-            )
-        table.add_row(entry.name, entry.role, percent(entry.test), *cells)
-    console.print(table)
+    """The candidates of a run, a table a machine: accuracy, latency and memory."""
+    for name in (machine.name for machine in machines_of(report)):
+        table = Table(box=None, header_style="bold", title=f"on {name}", title_justify="left")
+        for heading, justify in _HEADINGS:
+            table.add_column(heading, justify=justify, no_wrap=True)
+        for entry in report.candidates:
+            cells = ["does not fit", "", "", ""]
+            if name in entry.results:
+                result = entry.results[name]
+                numbers = (result.latency_cycles, result.line_buffer_bytes, result.line_memory_bytes)
+                cells = [f"{number:,}" for number in numbers]
+                cells.insert(1, f"{result.latency_ms:.4f}")
+            table.add_row(entry.name, entry.role, percent(entry.test), *cells)
+        console.print(table)
     console.print(str(report.hls) if report.hls is not None else report.hls_missing)
+
+
+_HEADINGS: tuple[tuple[str, Literal["left", "right"]], ...] = (
+    ("network", "left"),
+    ("role", "left"),
+    ("test %", "right"),
+    ("cycles", "right"),
+    ("ms", "right"),
+    ("line bytes", "right"),
+    ("pixel bytes", "right"),
+)

@@ -23,6 +23,7 @@ class _Packed:
     tasks: Counts
     rows: Counts
     row_bytes: Counts
+    sum_bytes: Counts
     task_cycles: Counts
     weight_bytes: Counts
 
@@ -37,12 +38,12 @@ def simulate(given: Network, executed: Network, engine: LineEngine, precision: P
     count = packed.rows.size
     cycles = np.zeros((count, len(CAUSES)), np.int64)
     traffic = np.zeros((count, len(CAUSES)), np.int64)
-    finish = np.zeros(count, np.int64)
+    begin, finish = np.zeros((2, count), np.int64)
     run = _line_by_line if engine.schedule == "line_by_line" else _layer_by_layer
-    peak = run(executed, engine, packed, cycles, traffic, finish)
+    peak = run(executed, engine, packed, cycles, traffic, begin, finish)
     total = int(cycles.sum())
     layers = [
-        _layer_result(executed, engine, precision, layer, cycles[n], int(finish[n]))
+        _layer_result(executed, engine, precision, layer, cycles[n], int(begin[n]), int(finish[n]))
         for n, layer in enumerate(executed.layers, 1)
     ]
     return summarise(
@@ -74,6 +75,7 @@ def _pack(network: Network, engine: LineEngine, precision: Precision) -> _Packed
         _counts([0] + [_tasks(network, layer) for layer in network.layers]),
         _counts([shape.rows for shape in shapes]),
         _counts(row_bytes),
+        _counts([0] + [_sum_bytes(network, layer) for layer in network.layers]),
         _counts([0] + [_task_cycles(network, engine, layer) for layer in network.layers]),
         _counts([0] + [memory.weight_bytes(network, layer, precision) for layer in network.layers]),
     )
@@ -94,11 +96,32 @@ def _task_cycles(network: Network, engine: LineEngine, layer: Layer) -> int:
     groups = -(-outputs.channels // engine.pe)
     if layer.kind == "conv":
         return outputs.cols * groups * -(-layer.taps * inputs.channels // engine.simd)
-    return (inputs if layer.accumulates else outputs).cols * groups
+    return max(inputs.cols, outputs.cols) * groups
+
+
+def _sum_bytes(network: Network, layer: Layer) -> int:
+    """Bytes of the row of sums that lasts from task to task of a mean over rows."""
+    if not (layer.accumulates and layer.mixes_rows):
+        return 0
+    shape = network.shapes[layer.name]
+    return memory.bytes_of(shape.cols * shape.channels, memory.ACCUMULATOR_BITS)
+
+
+def _working_bytes(network: Network, packed: _Packed, n: int, layer: Layer) -> int:
+    """Bytes of the rows that a layer works on: of each input, of its output, and of its sums."""
+    sources = packed.inputs[n][packed.inputs[n] >= 0]
+    height = 1 if layer.accumulates else min(layer.kernel.rows, network.input_shape(layer).rows)
+    return int(height * packed.row_bytes[sources].sum() + packed.row_bytes[n] + packed.sum_bytes[n])
 
 
 def _line_by_line(
-    network: Network, engine: LineEngine, packed: _Packed, cycles: Counts, traffic: Counts, finish: Counts
+    network: Network,
+    engine: LineEngine,
+    packed: _Packed,
+    cycles: Counts,
+    traffic: Counts,
+    begin: Counts,
+    finish: Counts,
 ) -> int:
     tables = [_row_tables(network, layer) for layer in network.layers]
     need, kept, emits = (np.concatenate([table[i] for table in tables]) for i in range(3))
@@ -111,6 +134,7 @@ def _line_by_line(
         emits,
         packed.row_bytes,
         packed.rows,
+        packed.sum_bytes,
         packed.task_cycles,
         packed.weight_bytes,
         engine.weight_memory_bytes,
@@ -118,21 +142,17 @@ def _line_by_line(
         engine.dram_bytes_per_cycle,
         cycles,
         traffic,
+        begin,
         finish,
     )
     if peak > engine.line_memory_bytes:
-        widest = max(
-            network.layers, key=lambda layer: layer.kernel.rows * packed.row_bytes[_number(network, layer.inputs[0])]
-        )
+        wanted = [_working_bytes(network, packed, n, layer) for n, layer in enumerate(network.layers, 1)]
+        widest = network.layers[int(np.argmax(wanted))]
         raise DoesNotFit(
             f"machine {engine.name}: line memory of {engine.line_memory_bytes} bytes was found, {peak} are wanted by "
             f"{network.name} line by line; layer {widest.name} keeps most"
         )
     return int(peak)
-
-
-def _number(network: Network, name: str) -> int:
-    return 0 if name == INPUT else list(network.by_name).index(name) + 1
 
 
 def _row_tables(network: Network, layer: Layer) -> tuple[Counts, Counts, Counts]:
@@ -149,7 +169,13 @@ def _row_tables(network: Network, layer: Layer) -> tuple[Counts, Counts, Counts]
 
 
 def _layer_by_layer(
-    network: Network, engine: LineEngine, packed: _Packed, cycles: Counts, traffic: Counts, finish: Counts
+    network: Network,
+    engine: LineEngine,
+    packed: _Packed,
+    cycles: Counts,
+    traffic: Counts,
+    begin: Counts,
+    finish: Counts,
 ) -> int:
     on_chip, peak = _residents(network, engine, packed)
     kernels_engine.layer_by_layer(
@@ -165,6 +191,7 @@ def _layer_by_layer(
         engine.dram_bytes_per_cycle,
         cycles,
         traffic,
+        begin,
         finish,
     )
     return peak
@@ -172,15 +199,9 @@ def _layer_by_layer(
 
 def _residents(network: Network, engine: LineEngine, packed: _Packed) -> tuple[Counts, int]:
     """Which maps stay on chip, first come first served, and the most line memory in use."""
-    used = packed.row_bytes.copy()
-    used[0] = 0
+    used = np.zeros(packed.rows.size, np.int64)
     for n, layer in enumerate(network.layers, 1):
-        sources = packed.inputs[n][packed.inputs[n] >= 0]
-        used[n] += (
-            layer.kernel.rows * packed.row_bytes[sources].sum()
-            if not layer.accumulates
-            else packed.row_bytes[sources].sum()
-        )
+        used[n] = _working_bytes(network, packed, n, layer)
         if used[n] > engine.line_memory_bytes:
             raise DoesNotFit(
                 f"layer {layer.name}: {used[n]} bytes of rows are wanted at once, line memory of machine {engine.name} "
@@ -198,7 +219,7 @@ def _residents(network: Network, engine: LineEngine, packed: _Packed) -> tuple[C
 
 
 def _layer_result(
-    network: Network, engine: LineEngine, precision: Precision, layer: Layer, cycles: Counts, finish: int
+    network: Network, engine: LineEngine, precision: Precision, layer: Layer, cycles: Counts, begin: int, finish: int
 ) -> LayerResult:
     """Waiting for DRAM counts as starved when it fetches, as blocked when it writes."""
     return LayerResult(
@@ -210,7 +231,7 @@ def _layer_result(
         cycles=int(cycles[0]),
         starved_cycles=int(cycles[1] + cycles[2]),
         blocked_cycles=int(cycles[3]),
-        first_cycle=-1,
+        first_cycle=begin,
         last_cycle=finish,
         line_buffer_bytes=memory.line_buffer_bytes(network, layer, precision),
         window_bytes=0,

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hw.accelerator import Budget, Engine, Fifo, Pipeline
+from hw.accelerator import Budget, Engine, Fifo, Pipeline, Ram
 from hw.errors import DoesNotFit
 from hw.network import INPUT, Edge, Layer, Network
 from sim import pipeline as simulator
@@ -34,8 +34,11 @@ def pipeline(network: Network, budget: Budget) -> Pipeline:
     """
     options = {layer.name: _options(network, layer) for layer in network.layers}
     engines = _fastest(options, budget)
-    unbounded = _with_depths(network, budget, engines, dict.fromkeys(_all_edges(network), _UNBOUNDED))
-    return _with_depths(network, budget, engines, _depths(network, unbounded))
+    unbounded = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED) for edge in _all_edges(network)})
+    rams = {edge: _ram(depth) for edge, depth in _depths(network, unbounded).items()}
+    settled = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED, ram) for edge, ram in rams.items()})
+    depths = _depths(network, settled)
+    return _machine(network, budget, engines, {edge: Fifo(depths[edge], ram) for edge, ram in rams.items()})
 
 
 def _options(network: Network, layer: Layer) -> list[_Option]:
@@ -46,10 +49,8 @@ def _options(network: Network, layer: Layer) -> list[_Option]:
     for pe in _divisors(outputs.channels):
         for simd in _simds(inputs.channels, layer.taps) if layer.kind == "conv" else [1]:
             engine = Engine(pe, simd)
-            issue = outputs.pixels * simulator.issue_cycles(network, layer, engine)
-            copy = inputs.pixels * simulator.copy_cycles(network, layer, engine)
             macs = {"conv": pe * simd, "affine": pe}.get(layer.kind, 0)
-            found.append(_Option(macs, max(issue, copy), engine))
+            found.append(_Option(macs, _frame_cycles(network, layer, engine), engine))
     found.sort(key=lambda o: (o.macs, o.cycles, o.engine.pe))
     if layer.kind not in ("conv", "affine"):
         return sorted(found, key=lambda o: -o.cycles)
@@ -58,6 +59,12 @@ def _options(network: Network, layer: Layer) -> list[_Option]:
         if not frontier or option.cycles < frontier[-1].cycles:
             frontier.append(option)
     return frontier
+
+
+def _frame_cycles(network: Network, layer: Layer, engine: Engine) -> int:
+    """Cycles in which an engine that never waits reads a frame and issues its results."""
+    issue = network.shapes[layer.name].pixels * simulator.issue_cycles(network, layer, engine)
+    return max(issue, network.input_shape(layer).pixels * simulator.copy_cycles(network, layer, engine))
 
 
 def _simds(channels: int, taps: int) -> list[int]:
@@ -104,27 +111,26 @@ def _all_edges(network: Network) -> list[str]:
     return [*map(str, network.edges), simulator.sink_edge(network)]
 
 
-def _with_depths(network: Network, budget: Budget, engines: dict[str, Engine], depths: dict[str, int]) -> Pipeline:
-    fifos = {
-        edge: Fifo(depth, "block" if LUT_RAM_PIXELS < depth < _UNBOUNDED else "lut") for edge, depth in depths.items()
-    }
+def _ram(depth: int) -> Ram:
+    return "block" if depth > LUT_RAM_PIXELS else "lut"
+
+
+def _machine(network: Network, budget: Budget, engines: dict[str, Engine], fifos: dict[str, Fifo]) -> Pipeline:
     return Pipeline(budget.name, budget.clock_mhz, engines, fifos, source_channels=_source_channels(network, engines))
 
 
 def _source_channels(network: Network, engines: dict[str, Engine]) -> int:
     """The narrowest source that keeps up with the slowest engine, so that it does not flood the first FIFO."""
     shape = network.shapes[INPUT]
-    slowest = max(
-        network.shapes[layer.name].pixels * simulator.issue_cycles(network, layer, engines[layer.name])
-        for layer in network.layers
-    )
+    slowest = max(_frame_cycles(network, layer, engines[layer.name]) for layer in network.layers)
     return next((c for c in _divisors(shape.channels) if shape.pixels * shape.channels // c <= slowest), shape.channels)
 
 
 def _depths(network: Network, unbounded: Pipeline) -> dict[str, int]:
     """Peak occupancy of every FIFO in a run of three frames with room for all.
 
-    The source is held back to the pipeline's own rate there: unbounded FIFOs would swallow whole frames otherwise.
+    The source is held back to the pipeline's own rate there: unbounded FIFOs would swallow whole frames otherwise. With
+    these depths and the same RAMs every stamp stays what it was.
     """
     frames = simulator.STEADY_FRAMES
     stamps = simulator.stamps(network, unbounded, frames)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator import Engine, Fifo, Pipeline
-from hw.errors import BadInput, Deadlock
+from hw.errors import BadInput, Deadlock, nearest
 from hw.network import INPUT, Edge, Layer, Network, Padding, Shape, Size
 from sim import kernels_pipeline, memory
 from sim.result import LayerResult, Precision, Result, summarise
@@ -59,6 +59,8 @@ def simulate(
         BadInput: the machine does not belong to the network.
         Deadlock: it stops for ever.
     """
+    if frames < 2:
+        raise BadInput(f"frames: {frames} was found, at least 2 are wanted for an interval")
     packed = _pack(executed, pipeline, frames)
     stamps = _run(packed, frames)
     finishes = stamps.frees[sink_edge(executed)].reshape(frames, -1)[:, -1]
@@ -164,6 +166,7 @@ def _deadlock(packed: _Packed, stamps: Stamps) -> Deadlock:
 def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
     if frames < 1:
         raise BadInput(f"frames: {frames} was found, at least 1 is wanted")
+    _check_machine(network, pipeline)
     names = (INPUT, *network.by_name, OUTPUT)
     edges = (*network.edges, Edge(network.output.name, OUTPUT))
     index = {name: i for i, name in enumerate(names)}
@@ -201,6 +204,18 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
         np.concatenate([*need, np.zeros(1, np.int64)]),
         np.concatenate([*free, np.zeros(1, np.int64)]),
     )
+
+
+def _check_machine(network: Network, pipeline: Pipeline) -> None:
+    if not pipeline.clock_mhz > 0:
+        raise BadInput(f"machine {pipeline.name}: clock_mhz {pipeline.clock_mhz} was found, more than 0 is wanted")
+    for key in ("source_channels", "sink_channels"):
+        if getattr(pipeline, key) < 0:
+            raise BadInput(f"machine {pipeline.name}: {key} {getattr(pipeline, key)} was found, at least 0 is wanted")
+    windowed = [str(Edge(layer.inputs[0], layer.name)) for layer in network.layers if layer.windowed]
+    for edge in pipeline.buffers:
+        if edge not in windowed:
+            raise BadInput(f"machine {pipeline.name}: buffer {edge} is no edge to a window{nearest(edge, windowed)}")
 
 
 def _lists(rows: list[list[int]]) -> Cycles:
@@ -278,6 +293,8 @@ def checked_engine(network: Network, pipeline: Pipeline, layer: Layer) -> Engine
     outputs = network.shapes[layer.name].channels
     if engine.pe < 1 or outputs % engine.pe:
         raise BadInput(f"layer {layer.name}: {engine.pe} PEs do not divide its {outputs} output channels")
+    if layer.kind != "conv" and engine.simd != 1:
+        raise BadInput(f"layer {layer.name}: SIMD {engine.simd} was found, {layer.kind} wants 1")
     inputs = network.input_shape(layer).channels
     wide = engine.simd % inputs == 0 and layer.taps % max(engine.simd // inputs, 1) == 0 if engine.simd > 0 else False
     if layer.kind == "conv" and not (engine.simd > 0 and inputs % engine.simd == 0) and not wide:

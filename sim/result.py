@@ -90,7 +90,7 @@ def summarise(
         interval_cycles=interval_cycles,
         latency_ms=latency_cycles / clock_mhz / 1e3,
         frames_per_second=clock_mhz * 1e6 / interval_cycles,
-        utilisation=executed.macs / (interval_cycles * multipliers),
+        utilisation=executed.macs / (interval_cycles * multipliers) if multipliers else 0.0,
         macs=given.macs,
         executed_macs=executed.macs,
         parameters=given.parameters,

@@ -16,12 +16,12 @@ from hw.fixed import Format, LayerFormats
 from hw.hls import Comparison, Generated, compare, compiler_available, generate, open_generated
 from hw.hls import passes as passes_file
 from hw.hls import project as project_file
-from hw.hls.layers import accumulator, identifiers, layer_list, precisions
+from hw.hls.layers import identifiers, layer_list, precisions
 from hw.hls.passes import keep_unit_affines, separate_row_strides
 from hw.hls.reuse import allowed, choose
 from hw.network import INPUT, Edge, Layer, Network, Padding, Shape, Size
 from hw.reference import forward
-from hw.student import Student
+from hw.student import Student, accumulator
 
 pytest.importorskip("hls4ml")
 needs_compiler = pytest.mark.skipif(not compiler_available(), reason="no g++")

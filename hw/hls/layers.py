@@ -17,7 +17,7 @@ import numpy as np
 from hw.errors import BadInput, UnsupportedLayer
 from hw.fixed import Floats, Format, accumulator_width, dequantise
 from hw.network import INPUT, Layer, Shape
-from hw.student import Student
+from hw.student import Student, accumulator
 
 Attributes = dict[str, object]
 IMAGE = "image"
@@ -73,29 +73,6 @@ def result_type(fmt: Format) -> str:
 def exact_type(fmt: Format) -> str:
     """The type of numbers that are on the grid and in the range already."""
     return f"ap_{'' if fmt.signed else 'u'}fixed<{fmt.width},{fmt.integer}>"
-
-
-def accumulator(student: Student, layer: Layer) -> Format:
-    """The accumulator of a conv or an affine: the student's, or where it gives none the least that the weights allow.
-
-    Raises:
-        BadInput: the student's accumulator is too narrow for its weights, or lies on another grid than the products.
-    """
-    weight = np.abs(student.integers[f"{layer.name}.weight"])
-    bias = np.abs(student.integers.get(f"{layer.name}.bias", np.zeros(1, np.int64)))
-    source = student.formats[layer.inputs[0]].out
-    sums = weight if layer.kind == "affine" else weight.sum(axis=(0, 1, 2))
-    width = accumulator_width(int((sums * max(source.high, -source.low) + bias).max()))
-    fraction = student.product_fraction(layer)
-    given = student.formats[layer.name].accumulator
-    if given is None:
-        return Format(width, width - fraction)
-    if given.fraction != fraction or given.width < width or not given.signed:
-        raise BadInput(
-            f"layer {layer.name}: its accumulator is {given}; signed, at least {width} bits and {fraction} of them "
-            "after the point are wanted by its weights; quantise the student again"
-        )
-    return given
 
 
 def _widened(fmt: Format, out: Format) -> Format:
