@@ -167,7 +167,7 @@ def report(run: Run, machine: Machines = None, json: Json = False) -> None:
 def main() -> None:
     """Run a command; what the user can mend becomes one sentence and exit code 2."""
     try:
-        app()
+        app(prog_name="pacemaker")
     except Interrupted as error:
         typer.echo(f"pacemaker: {error}", err=True)
         sys.exit(130)
@@ -211,9 +211,10 @@ def _need_torch() -> None:
 
 
 def _console(*, stderr: bool = True) -> "Console":
+    """A console that prints names and paths as they are: a bracket or a colon in them is no markup."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import msgspec
 from hw.errors import BadInput
 
 INPUT = "input"
+OUTPUT = "output"
 Kind = Literal["conv", "affine", "add", "concat", "max", "mean"]
 
 

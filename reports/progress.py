@@ -12,9 +12,12 @@ from distill.run import Progress as Event
 
 @contextmanager
 def bars(console: Console, epochs: int) -> Iterator[OnProgress]:
-    """Show bars while the block runs; yields what is to be told of every epoch. `epochs` of all trainings together."""
+    """Show bars while the block runs; yields what is to be told of every epoch. `epochs` of all trainings together.
+
+    Where the console is no terminal, only the line of each finished training is printed.
+    """
     columns = TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         whole = progress.add_task("all trainings, epochs", total=epochs)
         running: dict[str, TaskID] = {}
 

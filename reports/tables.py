@@ -12,7 +12,7 @@ from sim.result import Result
 
 def show_result(console: Console, result: Result) -> None:
     """A simulation: totals, then a row a layer."""
-    console.print(f"[bold]{result.network}[/] on [bold]{result.machine}[/] at {result.clock_mhz:g} MHz")
+    console.print(f"{result.network} on {result.machine} at {result.clock_mhz:g} MHz", style="bold")
     console.print(
         f"latency {result.latency_cycles:,} cycles ({result.latency_ms:.4g} ms), "
         f"interval {result.interval_cycles:,} cycles ({result.frames_per_second:,.0f} frames/s), "
@@ -85,14 +85,13 @@ def show_report(console: Console, report: Report) -> None:
                 numbers = (result.latency_cycles, result.line_buffer_bytes, result.line_memory_bytes)
                 cells = [f"{number:,}" for number in numbers]
                 cells.insert(1, f"{result.latency_ms:.4f}")
-            table.add_row(entry.name, entry.role, percent(entry.test), *cells)
+            table.add_row(entry.name, percent(entry.test), *cells)
         console.print(table)
     console.print(str(report.hls) if report.hls is not None else report.hls_missing)
 
 
 _HEADINGS: tuple[tuple[str, Literal["left", "right"]], ...] = (
     ("network", "left"),
-    ("role", "left"),
     ("test %", "right"),
     ("cycles", "right"),
     ("ms", "right"),

@@ -6,12 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator import LineEngine
-from hw.errors import DoesNotFit
+from hw.errors import BadInput, DoesNotFit
 from hw.network import INPUT, Layer, Network
 from sim import kernels_engine, memory
 from sim.result import LayerResult, Precision, Result, summarise
 
 Counts = NDArray[np.int64]
+LARGEST = 1 << 40
+"""Of every figure of a machine: more would leave the kernels' 64-bit integers no room to count."""
 CAUSES = ("compute", "weights", "lines_in", "lines_out")
 
 
@@ -32,8 +34,10 @@ def simulate(given: Network, executed: Network, engine: LineEngine, precision: P
     """Run `executed`, the form of `given` that hardware runs, for one frame in the engine's schedule.
 
     Raises:
+        BadInput: a figure of the machine is beyond what can be counted.
         DoesNotFit: the line memory is too small; the layer, the bytes wanted and the bytes there are told.
     """
+    _check_figures(engine)
     packed = _pack(executed, engine, precision)
     count = packed.rows.size
     cycles = np.zeros((count, len(CAUSES)), np.int64)
@@ -60,6 +64,19 @@ def simulate(given: Network, executed: Network, engine: LineEngine, precision: P
         dram_bytes={cause: int(traffic[:, i].sum()) for i, cause in enumerate(CAUSES) if cause != "compute"},
         notes=("transfers and array take turns",),
     )
+
+
+def _check_figures(engine: LineEngine) -> None:
+    for key in ("pe", "simd", "line_memory_bytes", "weight_memory_bytes", "dram_latency_cycles"):
+        if getattr(engine, key) > LARGEST:
+            raise BadInput(
+                f"machine {engine.name}: {key} {getattr(engine, key)} was found, at most {LARGEST} is wanted"
+            )
+    if engine.dram_bytes_per_cycle < 1 / LARGEST:
+        raise BadInput(
+            f"machine {engine.name}: dram_bytes_per_cycle {engine.dram_bytes_per_cycle} was found, "
+            f"at least {1 / LARGEST} is wanted"
+        )
 
 
 def _pack(network: Network, engine: LineEngine, precision: Precision) -> _Packed:

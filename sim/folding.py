@@ -10,7 +10,7 @@ import numpy as np
 
 from hw.accelerator import Budget, Engine, Fifo, Pipeline, Ram
 from hw.errors import DoesNotFit
-from hw.network import INPUT, Edge, Layer, Network
+from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from sim import pipeline as simulator
 
 LUT_RAM_PIXELS = 64
@@ -135,7 +135,7 @@ def _depths(network: Network, unbounded: Pipeline) -> dict[str, int]:
     frames = simulator.STEADY_FRAMES
     stamps = simulator.stamps(network, unbounded, frames)
     depths = {}
-    for edge in (*network.edges, Edge(network.output.name, simulator.OUTPUT)):
+    for edge in (*network.edges, Edge(network.output.name, OUTPUT)):
         starts, frees = stamps.starts[edge.source], stamps.frees[str(edge)]
         freed = np.searchsorted(frees, starts, side="right")
         depths[str(edge)] = int((np.arange(starts.size) - freed).max()) + 1

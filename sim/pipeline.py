@@ -8,15 +8,27 @@ from numpy.typing import NDArray
 
 from hw.accelerator import Engine, Fifo, Pipeline
 from hw.errors import BadInput, Deadlock, nearest
-from hw.network import INPUT, Edge, Layer, Network, Padding, Shape, Size
+from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
 from sim import kernels_pipeline, memory
 from sim.result import LayerResult, Precision, Result, summarise
 
-OUTPUT = "output"
 DEPTH_CYCLES = {"conv": 4, "mean": 4, "affine": 3, "max": 2, "add": 2, "concat": 1}
 """Registers from an engine's issue to the FIFO's write port."""
 STEADY_FRAMES = 3
+LARGEST = 1 << 40
+"""Pixels of a FIFO or a buffer: more would leave the kernel's 64-bit integers no room to count."""
 Cycles = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Handshakes:
+    """In which cycles the source has a word (`valid`) and the sink takes one (`ready`); after their ends, in all."""
+
+    valid: Cycles
+    ready: Cycles
+
+
+ALWAYS = Handshakes(np.zeros(0, np.int64), np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -79,14 +91,14 @@ def simulate(
     )
 
 
-def stamps(network: Network, pipeline: Pipeline, frames: int = 1) -> Stamps:
-    """Every time stamp of a run.
+def stamps(network: Network, pipeline: Pipeline, frames: int = 1, handshakes: Handshakes = ALWAYS) -> Stamps:
+    """Every time stamp of a run, with the given pauses of source and sink.
 
     Raises:
         BadInput: the machine does not belong to the network.
         Deadlock: the pipeline stops for ever.
     """
-    return _run(_pack(network, pipeline, frames), frames)
+    return _run(_pack(network, pipeline, frames), frames, handshakes)
 
 
 def sink_edge(network: Network) -> str:
@@ -116,11 +128,11 @@ def copy_cycles(network: Network, layer: Layer, engine: Engine) -> int:
     return channels // (min(engine.simd, channels) if layer.kind == "conv" else engine.pe)
 
 
-def _run(packed: _Packed, frames: int) -> Stamps:
+def _run(packed: _Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps:
     node_sizes = packed.node_table[:, 1] * frames
     edge_sizes = packed.edge_table[:, 2] * frames
     starts = np.full(node_sizes.sum(), -1, np.int64)
-    copies = np.full(edge_sizes.sum(), -1, np.int64)
+    commits = np.full(node_sizes.sum(), -1, np.int64)
     frees = np.full(edge_sizes.sum(), -1, np.int64)
     left = kernels_pipeline.run(
         packed.node_table,
@@ -130,19 +142,34 @@ def _run(packed: _Packed, frames: int) -> Stamps:
         packed.need,
         packed.free,
         frames,
+        *_gate(handshakes.valid),
+        *_gate(handshakes.ready),
         starts,
-        copies,
+        commits,
         frees,
     )
-    edge_names = [str(edge) for edge in packed.edges]
-    result = Stamps(
-        _split(packed.names, node_sizes, starts),
-        _split(edge_names, edge_sizes, copies),
-        _split(edge_names, edge_sizes, frees),
-    )
+    by_node = _split(packed.names, node_sizes, starts)
+    by_edge = _split([str(edge) for edge in packed.edges], edge_sizes, frees)
+    result = Stamps(by_node, _copies(packed, by_node, by_edge), by_edge)
     if left:
         raise _deadlock(packed, result)
     return result
+
+
+def _gate(bits: Cycles) -> tuple[Cycles, Cycles]:
+    """How many open cycles lie before each cycle, and which they are."""
+    ranks = np.concatenate([[0], np.cumsum(bits != 0)]).astype(np.int64)
+    return ranks, np.flatnonzero(bits).astype(np.int64)
+
+
+def _copies(packed: _Packed, starts: dict[str, Cycles], frees: dict[str, Cycles]) -> dict[str, Cycles]:
+    """When each pixel of an edge is read: by a copier w before it is free, in place when its reader starts."""
+    copies = {}
+    for edge, row in zip(packed.edges, packed.edge_table, strict=True):
+        freed = frees[str(edge)]
+        w = row[4]
+        copies[str(edge)] = np.where(freed < 0, freed, freed - w) if w else starts[edge.target]
+    return copies
 
 
 def _split(names: list[str] | tuple[str, ...], sizes: Cycles, flat: Cycles) -> dict[str, Cycles]:
@@ -207,11 +234,13 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
 
 
 def _check_machine(network: Network, pipeline: Pipeline) -> None:
-    if not pipeline.clock_mhz > 0:
-        raise BadInput(f"machine {pipeline.name}: clock_mhz {pipeline.clock_mhz} was found, more than 0 is wanted")
     for key in ("source_channels", "sink_channels"):
         if getattr(pipeline, key) < 0:
             raise BadInput(f"machine {pipeline.name}: {key} {getattr(pipeline, key)} was found, at least 0 is wanted")
+    sizes = [(edge, fifo.depth) for edge, fifo in pipeline.fifos.items()] + list(pipeline.buffers.items())
+    for edge, size in sizes:
+        if size > LARGEST:
+            raise BadInput(f"edge {edge}: {size} pixels were found, at most {LARGEST} are wanted")
     windowed = [str(Edge(layer.inputs[0], layer.name)) for layer in network.layers if layer.windowed]
     for edge in pipeline.buffers:
         if edge not in windowed:

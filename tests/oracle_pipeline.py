@@ -4,6 +4,7 @@ In each cycle every part looks at the registers as they stood at its beginning a
 starts are applied and all countdowns fall by one. Which pixels an output needs is found by walking its window.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -92,6 +93,13 @@ class Stream:
         self.window.copying = self.window.copy_cycles
         self.window.on_the_way.append(self.window.copy_cycles + self.window.read_latency)
 
+    def land(self, delay: int) -> None:
+        """A result that will be in the FIFO `delay` cycles after the next one begins."""
+        if delay:
+            self.in_flight.append(delay)
+        else:
+            self.present += 1
+
     def release(self, next_cycle: int) -> None:
         """Give a slot back, for use from the next cycle on."""
         self.taken -= 1
@@ -127,14 +135,18 @@ class Node:
     total: int
     inputs: list[Stream]
     outputs: list[Stream]
+    gate: Sequence[int] | None = None
     issuing: int = 0
     finished: int = 0
     starts: list[int] = field(default_factory=list)
 
-    @property
-    def may_start(self) -> bool:
+    def awake(self, cycle: int) -> bool:
+        """Whether an end of the pipeline may pass a word in this cycle; everything else always may."""
+        return self.gate is None or cycle >= len(self.gate) or bool(self.gate[cycle])
+
+    def may_start(self, cycle: int) -> bool:
         """Whether it is free and unfinished, its inputs are ready and all its outputs have a slot."""
-        if self.issuing or len(self.starts) == self.total:
+        if self.issuing or len(self.starts) == self.total or not self.awake(cycle):
             return False
         return all(self._ready(stream) for stream in self.inputs) and all(stream.has_slot for stream in self.outputs)
 
@@ -151,37 +163,51 @@ class Node:
                 stream.present -= 1
         for stream in self.outputs:
             stream.taken += 1
-            stream.in_flight.append(self.issue_cycles + self.delay)
 
     def tick(self, next_cycle: int) -> None:
-        """Let a cycle pass; at an issue's end the places and slots that it used are no longer needed."""
-        if self.issuing == 0:
+        """Let a cycle pass; at an issue's end the places and slots that it used are no longer needed.
+
+        The result is then on its way for `delay` cycles more. A word that may not pass takes no step.
+        """
+        if self.issuing == 0 or not self.awake(next_cycle - 1):
             return
         self.issuing -= 1
         if self.issuing == 0:
             self.finished += 1
+            for stream in self.outputs:
+                stream.land(self.delay)
             for stream in self.inputs:
                 if not stream.window:
                     stream.release(next_cycle)
 
 
-def run(network: Network, pipeline: Pipeline, frames: int = 1, limit: int = 1_000_000) -> Trace:
+def run(
+    network: Network,
+    pipeline: Pipeline,
+    frames: int = 1,
+    valid: Sequence[int] = (),
+    ready: Sequence[int] = (),
+    limit: int = 1_000_000,
+) -> Trace:
     """Step the machine until all pixels are through, or nothing moves any more.
+
+    `valid` and `ready` say for each cycle whether the source has a word and the sink takes one; later, always.
 
     Raises:
         TimeoutError: neither has happened after `limit` cycles.
     """
     streams = _streams(network, pipeline)
     nodes = _nodes(network, pipeline, streams, frames)
+    nodes[0].gate, nodes[-1].gate = valid, ready
     for cycle in range(limit):
-        if not _step(cycle, nodes):
+        if not _step(cycle, nodes) and cycle > max(len(valid), len(ready)):
             return _trace(nodes, streams, frames)
     raise TimeoutError(f"{network.name}: not through after {limit} cycles")
 
 
 def _step(cycle: int, nodes: list[Node]) -> bool:
     """One cycle: decide, apply, tick. False if nothing moves any more."""
-    starting = [node for node in nodes if node.may_start]
+    starting = [node for node in nodes if node.may_start(cycle)]
     copying = [stream for node in nodes for stream in node.inputs if stream.may_copy(node.finished)]
     for node in starting:
         node.start(cycle)
@@ -189,9 +215,10 @@ def _step(cycle: int, nodes: list[Node]) -> bool:
         stream.start_copy(cycle)
     moving = any(node.issuing or any(stream.moving for stream in node.inputs) for node in nodes)
     for node in nodes:
-        node.tick(cycle + 1)
         for stream in node.inputs:
             stream.tick(cycle + 1)
+    for node in nodes:
+        node.tick(cycle + 1)
     return moving
 
 
@@ -288,10 +315,14 @@ def _window(network: Network, pipeline: Pipeline, layer: Layer, name: str) -> Wi
     return Window(
         map_pixels=rows * cols,
         windows=_walk_windows(network, layer),
-        capacity=pipeline.buffers.get(name, least + 1),
+        capacity=pipeline.buffers.get(name, least if _keeps_sums(layer) else least + 1),
         copy_cycles=_copy_cycles(network, pipeline, layer),
         read_latency=1 if pipeline.fifos[name].ram == "block" else 0,
     )
+
+
+def _keeps_sums(layer: Layer) -> bool:
+    return layer.kind == "mean" and layer.stride == layer.kernel
 
 
 def _walk_windows(network: Network, layer: Layer) -> list[set[int]]:

@@ -139,6 +139,7 @@ def test_square_filters_line_by_line_by_hand(square: Network) -> None:
 def test_weights_that_do_not_fit_are_fetched_every_turn(square: Network) -> None:
     # 92 bytes hold either layer's weights, not both. Row 0 of the frame lets nobody work. Row 1: a makes row 0.
     # Row 2: a makes row 1, b row 0. Row 3: a makes rows 2, 3 in one turn, b rows 1, 2, 3 in one turn: a 3 fetches, b 2.
+    assert simulated(square, weight_memory_bytes=93).dram_bytes["weights"] == 93
     result = simulated(square, weight_memory_bytes=92)
     assert result.dram_bytes["weights"] == 3 * 66 + 2 * 27
     assert result.cycles_by_cause["weights"] == 3 * 43 + 2 * 24

@@ -1,4 +1,4 @@
-"""Reading with whole sentences for whatever is wrong with a file; writing that leaves the old file or the whole new one."""
+"""Reading tells whatever is wrong with a file; writing leaves the old file or the whole new one."""
 
 import json
 import resource
@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 
 from hw.errors import BadInput
-from hw.files import make_folder, read_arrays, read_bytes, read_json, read_yaml, replacing, to_json, write_arrays
-from hw.files import write_json, write_text
+from hw.files import (
+    make_folder,
+    read_arrays,
+    read_bytes,
+    read_json,
+    read_yaml,
+    replacing,
+    to_json,
+    write_arrays,
+    write_json,
+    write_text,
+)
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -133,14 +143,18 @@ def test_yaml_of_100_levels_is_read(tmp_path):
     assert found == []
 
 
-@pytest.mark.parametrize("read", [read_bytes, read_arrays, lambda p: read_json(p, Outer), lambda p: read_yaml(p, Outer)])
+@pytest.mark.parametrize(
+    "read", [read_bytes, read_arrays, lambda p: read_json(p, Outer), lambda p: read_yaml(p, Outer)]
+)
 def test_a_missing_file_is_told(read, tmp_path):
     with pytest.raises(BadInput) as error:
         read(tmp_path / "gone")
     assert str(error.value) == f"{tmp_path / 'gone'}: no such file"
 
 
-@pytest.mark.parametrize("read", [read_bytes, read_arrays, lambda p: read_json(p, Outer), lambda p: read_yaml(p, Outer)])
+@pytest.mark.parametrize(
+    "read", [read_bytes, read_arrays, lambda p: read_json(p, Outer), lambda p: read_yaml(p, Outer)]
+)
 def test_a_folder_in_place_of_a_file_is_told(read, tmp_path):
     with pytest.raises(BadInput) as error:
         read(tmp_path)
@@ -233,7 +247,9 @@ def test_the_new_file_has_its_name_only_after_the_block(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("write", [lambda p: write_text(p, "x" * 9000), lambda p: write_arrays(p, {"a": np.zeros(2000)})])
+@pytest.mark.parametrize(
+    "write", [lambda p: write_text(p, "x" * 9000), lambda p: write_arrays(p, {"a": np.zeros(2000)})]
+)
 def test_a_full_disk_leaves_the_old_file_and_is_told(write, tmp_path):
     path = tmp_path / "a"
     path.write_text("old")

@@ -44,7 +44,16 @@ def test_quantise_rounds_every_half_up(eighths, exponent, fmt):
 
 @pytest.mark.parametrize(
     ("value", "integer"),
-    [(0.5, 1), (-0.5, 0), (1.5, 2), (-1.5, -1), (2.5, 3), (0.49999999999999994, 0), (-0.50000001, -1), (2.0**52 + 1, 127)],
+    [
+        (0.5, 1),
+        (-0.5, 0),
+        (1.5, 2),
+        (-1.5, -1),
+        (2.5, 3),
+        (0.49999999999999994, 0),
+        (-0.50000001, -1),
+        (2.0**52 + 1, 127),
+    ],
 )
 def test_quantise_of_whole_numbers_by_hand(value, integer):
     assert quantise(one(value, np.float64), Format(8, 8)).tolist() == [integer]

@@ -15,7 +15,7 @@ from sim.pipeline import simulate, stamps
 from sim.result import Precision, Result
 
 SEEDS = range(80)
-LONG = 14
+LONG = 15
 
 
 def result(network: Network, pipeline: Pipeline, frames: int = 3) -> Result:
@@ -39,14 +39,17 @@ def runnable() -> list[tuple[Network, Pipeline]]:
 
 
 def test_latency_and_interval_are_the_sinks_finishes(runnable: list[tuple[Network, Pipeline]]) -> None:
+    uneven = 0
     for network, pipeline in runnable:
-        run = stamps(network, pipeline, frames=4)
+        run = stamps(network, pipeline, frames=LONG)
         pixels = network.shapes[network.output.name].pixels
         ends = run.frees[f"{network.output.name} -> output"][pixels - 1 :: pixels]
-        found = result(network, pipeline, frames=4)
+        found = result(network, pipeline, frames=LONG)
         assert found.latency_cycles == ends[0]
-        assert found.interval_cycles == ends[3] - ends[2]
+        assert found.interval_cycles == ends[-1] - ends[-2]
+        uneven += found.interval_cycles != ends[1] - ends[0]
         assert found.latency_cycles == stamps(network, pipeline, frames=1).frees[f"{network.output.name} -> output"][-1]
+    assert uneven > 0
 
 
 def test_work_and_waiting_of_the_last_frame_fill_the_time_between_a_layers_own_ends(
@@ -86,30 +89,29 @@ def test_in_steady_state_work_and_waiting_of_every_layer_are_the_interval(
 
 
 def test_no_layer_is_left_behind_or_runs_ahead_for_ever(runnable: list[tuple[Network, Pipeline]]) -> None:
-    # FIFOs are finite: over many frames every layer takes as long as the sink, but for what FIFOs and buffers hold.
+    # FIFOs are finite: once they are full, every layer takes as long as every other.
     for network, pipeline in runnable:
-        first, many = (stamps(network, pipeline, frames=frames) for frames in (8, 60))
-        pace = {name: (many.starts[name][-1] - first.starts[name][-1]) / 52 for name in first.starts}
-        slowest = max(pace.values())
-        assert all(value >= 0.9 * slowest for value in pace.values()), pace
+        first, many = (stamps(network, pipeline, frames=frames) for frames in (300, 600))
+        pace = {name: int(many.starts[name][-1] - first.starts[name][-1]) for name in first.starts}
+        assert max(pace.values()) - min(pace.values()) <= 0.01 * max(pace.values()), pace
 
 
 def test_waiting_for_input_and_for_room_by_hand() -> None:
-    # One row of four pixels of one channel through two 1x1 convs, a with 4 outputs one at a time (ii 4), b with 2 of them
-    # one at a time and one input at a time (ii 8, w 4). FIFOs of one pixel. b is the slowest: 32 cycles a frame.
+    # One row of four pixels of one channel through two 1x1 convs: a makes 4 channels one at a time (ii 4), b makes 2 of
+    # them one at a time from one input at a time (ii 8, w 4). The FIFO between them holds one pixel.
     layers = (Layer("a", "conv", (INPUT,), 4), Layer("b", "conv", ("a",), 2))
     network = Network("two", Shape(1, 4, 1), layers)
-    fifos = {"input -> a": Fifo(1), "a -> b": Fifo(1), "b -> output": Fifo(1)}
+    fifos = {"input -> a": Fifo(1), "a -> b": Fifo(1), "b -> output": Fifo(2)}
     pipeline = Pipeline("hand", 100.0, {"a": Engine(1), "b": Engine(1)}, fifos, buffers={"input -> a": 1, "a -> b": 1})
-    # b: copy 4 cycles, then 8 of issue, with a place for one pixel: a pixel every 12 cycles, of which 4 are starved.
-    # a: starts when its slot is free, which is every 12 cycles; 4 are work.
-    # a's own pixel is there long before: 8 of the 12 cycles are blocked.
+    # b: copies for 4 cycles, then issues for 8, with a place for one pixel: a pixel every 12 cycles, 4 of them starved.
+    # a: starts when its slot is free, which is every 12 cycles. 4 are work, 1 is starved, since its one place takes the
+    # next pixel only after the issue, and 7 are blocked.
     found = result(network, pipeline, frames=6)
     assert found.interval_cycles == 48
     a, b = found.layers
-    assert (a.cycles, a.starved_cycles, a.blocked_cycles) == (16, 0, 32)
+    assert (a.cycles, a.starved_cycles, a.blocked_cycles) == (16, 4, 28)
     assert (b.cycles, b.starved_cycles, b.blocked_cycles) == (32, 16, 0)
-    # The first pixel: source 0, C 1; a's copy 1, a starts in 2, C = 2 + 4 + 4 = 10; b's copy ends in 14; b starts in 14.
+    # The first pixel: source in 0, C = 1; a copies in 1, starts in 2, C = 2 + 4 + 4 = 10; b copies until 14.
     assert (a.first_cycle, b.first_cycle) == (2, 14)
     # The last of b's first frame starts in 14 + 3 * 12 = 50 and ends in 58; C = 62, and the sink takes a cycle.
     assert b.last_cycle == 58
@@ -302,12 +304,12 @@ def test_a_machine_that_does_not_go_with_its_network(square: Network, machine: P
 def test_only_a_conv_has_simd(square: Network) -> None:
     network = Network("pool", Shape(2, 2, 2), (Layer("pool", "max", (INPUT,)),))
     pipeline = Pipeline("m", 100.0, {"pool": Engine(1, 2)}, {"input -> pool": Fifo(2), "pool -> output": Fifo(2)})
-    with pytest.raises(BadInput, match="^layer pool: SIMD 2 was found, max wants 1$"):
+    with pytest.raises(BadInput, match=r"^layer pool: SIMD 2 was found, max wants 1$"):
         result(network, pipeline)
 
 
 def test_too_few_frames(square: Network, machine: Pipeline) -> None:
-    with pytest.raises(BadInput, match="^frames: 0 was found, at least 1 is wanted$"):
+    with pytest.raises(BadInput, match=r"^frames: 0 was found, at least 1 is wanted$"):
         stamps(square, machine, frames=0)
     for frames in (0, 1):
         with pytest.raises(BadInput, match=f"^frames: {frames} was found, at least 2 are wanted for an interval$"):

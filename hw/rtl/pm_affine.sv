@@ -19,7 +19,7 @@ module pm_affine #(
     input  logic                    available,
     output logic                    take,
     output logic                    rd_en,
-    output logic                    rd_last,
+    output logic                    free,
     input  logic [PE*IN_BITS-1:0]   rd_data,
     input  logic                    space,
     output logic                    reserve,
@@ -35,7 +35,7 @@ module pm_affine #(
     assign reserve = start;
     assign take = start;
     assign rd_en = busy;
-    assign rd_last = last;
+    assign free = last;
 
     pm_follow #(.STAGES(3 + LATENCY)) follow (.*);
     generate

@@ -33,7 +33,7 @@ module pm_conv #(
     input  logic                        available,
     output logic                        take,
     output logic                        rd_en,
-    output logic                        rd_last,
+    output logic                        free,
     input  logic [WORD*IN_BITS-1:0]     rd_data,
     input  logic                        space,
     output logic                        reserve,
@@ -48,33 +48,40 @@ module pm_conv #(
     localparam int II = CHUNKS * GROUPS;
     localparam int GROUP_BITS = (GROUPS > 1) ? $clog2(GROUPS) : 1;
     localparam int STEP_BITS = (II > 1) ? $clog2(II) : 1;
+    localparam int INDEX = $clog2((ROWS + KERNEL_ROWS + STRIDE_ROWS) * (COLS + KERNEL_COLS + STRIDE_COLS) + CAPACITY) + 2;
+    localparam int ADDRESS = (CAPACITY * WORDS > 1) ? $clog2(CAPACITY * WORDS) : 1;
 
     logic write, complete, start, busy, last;
-    logic [31:0] write_address, base;
-    logic signed [31:0] first_row, first_col;
+    logic [ADDRESS-1:0] write_address;
+    logic [INDEX-1:0] base;
+    logic signed [INDEX-1:0] first_row, first_col;
     logic [STEP_BITS-1:0] step;
     pm_window #(
         .ROWS(ROWS), .COLS(COLS), .OUT_ROWS(OUT_ROWS), .OUT_COLS(OUT_COLS),
         .KERNEL_ROWS(KERNEL_ROWS), .KERNEL_COLS(KERNEL_COLS), .STRIDE_ROWS(STRIDE_ROWS), .STRIDE_COLS(STRIDE_COLS),
-        .TOP(TOP), .LEFT(LEFT), .CAPACITY(CAPACITY), .WORDS(WORDS), .LATENCY(LATENCY)
+        .TOP(TOP), .LEFT(LEFT), .CAPACITY(CAPACITY), .WORDS(WORDS), .LATENCY(LATENCY),
+        .INDEX(INDEX), .ADDRESS(ADDRESS)
     ) window (.finish(last), .*);
     pm_issue #(.II(II)) issue (.ready(complete & space), .*);
     assign reserve = start;
 
     // Issue: which words, which weights.
-    logic [31:0] chunk, tap, word;
+    localparam int CHUNK_WORDS = CHUNKS * PORTS / (KERNEL_ROWS * KERNEL_COLS);     // words of a tap that come in turn
+    logic [INDEX-1:0] tap;
+    logic [ADDRESS-1:0] word;
     logic [GROUP_BITS-1:0] group;
-    assign tap = (PORTS > 1) ? chunk * PORTS : chunk / WORDS;
-    assign word = (PORTS > 1) ? '0 : chunk % WORDS;
-    logic chunk_ends;
-    assign chunk_ends = chunk == 32'(CHUNKS - 1);
+    logic word_ends, chunk_ends;
+    assign word_ends = word == ADDRESS'(CHUNK_WORDS - 1);
+    assign chunk_ends = word_ends && tap == INDEX'(KERNEL_ROWS * KERNEL_COLS - PORTS);
     always_ff @(posedge clk)
         if (rst | last) begin
-            chunk <= '0;
+            tap <= '0;
+            word <= '0;
             group <= '0;
         end else if (busy) begin
-            chunk <= chunk_ends ? '0 : chunk + 1;
-            if (chunk_ends) group <= group + 1;
+            word <= word_ends ? '0 : word + 1'b1;
+            if (word_ends) tap <= chunk_ends ? '0 : tap + INDEX'(PORTS);
+            if (chunk_ends) group <= group + 1'b1;
         end
 
     // 1: words and weights.
@@ -82,8 +89,8 @@ module pm_conv #(
     logic [PE*SIMD*WEIGHT_BITS-1:0] weights;
     logic [PE*SUM_BITS-1:0] bias;
     pm_ring #(
-        .ROWS(ROWS), .COLS(COLS), .KERNEL_ROWS(KERNEL_ROWS), .KERNEL_COLS(KERNEL_COLS),
-        .CAPACITY(CAPACITY), .WORDS(WORDS), .WIDTH(WORD * IN_BITS), .PORTS(PORTS)
+        .ROWS(ROWS), .COLS(COLS), .KERNEL_COLS(KERNEL_COLS), .CAPACITY(CAPACITY), .WORDS(WORDS), .WIDTH(WORD * IN_BITS),
+        .PORTS(PORTS), .INDEX(INDEX), .ADDRESS(ADDRESS)
     ) ring (.write_data(rd_data), .data(words), .*);
     logic [PE*SIMD*WEIGHT_BITS-1:0] weight_rom [II];
     logic [PE*SUM_BITS-1:0] bias_rom [GROUPS];
@@ -99,7 +106,7 @@ module pm_conv #(
 
     logic busy_2, first_2;
     pm_follow #(.STAGES(4)) follow (.busy(busy & chunk_ends), .*);
-    pm_follow #(.STAGES(2)) follow_sum (.last(chunk == '0), .wr_valid(busy_2), .wr_last(first_2), .*);
+    pm_follow #(.STAGES(2)) follow_sum (.last(tap == '0 && word == '0), .wr_valid(busy_2), .wr_last(first_2), .*);
 
     // 2: products. 3: sums. 4: requantised.
     localparam int PRODUCT_BITS = IN_BITS + 1 + WEIGHT_BITS;
@@ -114,9 +121,10 @@ module pm_conv #(
                 assign weight = weights[(p*SIMD+s)*WEIGHT_BITS+:WEIGHT_BITS];
                 always_ff @(posedge clk) products[s] <= PRODUCT_BITS'(value) * PRODUCT_BITS'(weight);
             end
-            logic signed [SUM_BITS-1:0] sum, total;
+            logic signed [SUM_BITS-1:0] sum, total, begin_with;
+            assign begin_with = first_2 ? bias[p*SUM_BITS+:SUM_BITS] : sum;
             always_comb begin
-                total = first_2 ? bias[p*SUM_BITS+:SUM_BITS] : sum;
+                total = begin_with;
                 for (int s = 0; s < SIMD; s++) total = total + SUM_BITS'(products[s]);
             end
             always_ff @(posedge clk) if (busy_2) sum <= total;

@@ -1,5 +1,5 @@
 // A FIFO that counts whole pixels. The writer reserves a slot when it starts a pixel and commits it with its last word;
-// the reader takes a pixel when it starts to read it and releases the slot with its last word. Words are as narrow as
+// the reader takes a pixel when it starts to read it and frees the slot in the last cycle of that. Words are as narrow as
 // the folding on either side; the memory is as wide as the wider of them.
 module pm_fifo #(
     parameter int CHANNELS = 1,
@@ -19,7 +19,7 @@ module pm_fifo #(
     output logic                    available,
     input  logic                    take,
     input  logic                    rd_en,
-    input  logic                    rd_last,
+    input  logic                    free,
     output logic [READ*BITS-1:0]    rd_data
 );
     localparam int WIDE = (WRITE % READ == 0) ? WRITE : (READ % WRITE == 0) ? READ : CHANNELS;
@@ -30,8 +30,7 @@ module pm_fifo #(
     localparam int ADDRESS_BITS = (WORDS > 1) ? $clog2(WORDS) : 1;
 
     logic [COUNT_BITS-1:0] slots, pixels;
-    logic released, committed;
-    assign released = rd_en & rd_last;
+    logic committed;
     assign committed = wr_valid & wr_last;
     assign space = slots != '0;
     assign available = pixels != '0;
@@ -41,7 +40,7 @@ module pm_fifo #(
             slots <= COUNT_BITS'(DEPTH);
             pixels <= '0;
         end else begin
-            slots <= slots + COUNT_BITS'(released) - COUNT_BITS'(reserve);
+            slots <= slots + COUNT_BITS'(free) - COUNT_BITS'(reserve);
             pixels <= pixels + COUNT_BITS'(committed) - COUNT_BITS'(take);
         end
 

@@ -21,7 +21,7 @@ module pm_join #(
     input  logic [INPUTS-1:0]               available,
     output logic [INPUTS-1:0]               take,
     output logic [INPUTS-1:0]               rd_en,
-    output logic [INPUTS-1:0]               rd_last,
+    output logic [INPUTS-1:0]               free,
     input  logic [INPUTS*PE*IN_BITS-1:0]    rd_data,
     input  logic                            space,
     output logic                            reserve,
@@ -38,6 +38,8 @@ module pm_join #(
     pm_issue #(.II(II)) issue (.ready((&available) & space), .*);
     assign reserve = start;
     assign take = {INPUTS{start}};
+    logic unused_step;      // an add needs none
+    assign unused_step = &{1'b0, step};
 
     pm_follow #(.STAGES(STAGES)) follow (.*);
 
@@ -50,17 +52,18 @@ module pm_join #(
             localparam int END = int'(ENDS[i*32+:32]);
             if (ADD) begin : g_both
                 assign turn[i] = 1'b1;
-                assign rd_last[i] = last;
             end else begin : g_one
                 assign turn[i] = 32'(step) + 1 > FIRST && 32'(step) < END;
-                assign rd_last[i] = busy && 32'(step) == END - 1;
             end
             assign rd_en[i] = busy & turn[i];
+            assign free[i] = last;
+            logic [PE*IN_BITS-1:0] own;
             if (SLOWEST == 1 && !LATENCY[i]) begin : g_wait
-                always_ff @(posedge clk) words[i*PE*IN_BITS+:PE*IN_BITS] <= rd_data[i*PE*IN_BITS+:PE*IN_BITS];
+                always_ff @(posedge clk) own <= rd_data[i*PE*IN_BITS+:PE*IN_BITS];
             end else begin : g_now
-                assign words[i*PE*IN_BITS+:PE*IN_BITS] = rd_data[i*PE*IN_BITS+:PE*IN_BITS];
+                assign own = rd_data[i*PE*IN_BITS+:PE*IN_BITS];
             end
+            assign words[i*PE*IN_BITS+:PE*IN_BITS] = own;
         end
         if (SLOWEST == 1) begin : g_turn_later
             always_ff @(posedge clk) turn_seen <= turn;

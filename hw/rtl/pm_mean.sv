@@ -27,7 +27,7 @@ module pm_mean #(
     input  logic                    available,
     output logic                    take,
     output logic                    rd_en,
-    output logic                    rd_last,
+    output logic                    free,
     input  logic [PE*IN_BITS-1:0]   rd_data,
     input  logic                    space,
     output logic                    reserve,
@@ -40,25 +40,31 @@ module pm_mean #(
     localparam int SUMS = (KERNEL_ROWS > 1) ? OUT_COLS : 1;
     localparam int SIZE = SUMS * II;
     localparam int ADDRESS_BITS = (SIZE > 1) ? $clog2(SIZE) : 1;
+    localparam int INDEX = $clog2(2 * (ROWS + KERNEL_ROWS) * (COLS + KERNEL_COLS)) + 2;
 
     logic write, complete, start, busy, last;
-    logic [31:0] write_address, base;
-    logic signed [31:0] first_row, first_col;
-    logic [STEP_BITS-1:0] step;
+    logic [INDEX-1:0] unused_address, unused_base;
+    logic signed [INDEX-1:0] unused_row, unused_col;
+    logic [STEP_BITS-1:0] unused_step;
     pm_window #(
         .ROWS(ROWS), .COLS(COLS), .OUT_ROWS(OUT_ROWS), .OUT_COLS(OUT_COLS),
         .KERNEL_ROWS(KERNEL_ROWS), .KERNEL_COLS(KERNEL_COLS), .STRIDE_ROWS(KERNEL_ROWS), .STRIDE_COLS(KERNEL_COLS),
-        .CAPACITY((KERNEL_ROWS - 1) * COLS + KERNEL_COLS), .WORDS(II), .LATENCY(LATENCY)
-    ) window (.finish(last), .*);
-    pm_issue #(.II(II)) issue (.ready(complete & space), .*);
+        .CAPACITY((KERNEL_ROWS - 1) * COLS + KERNEL_COLS), .WORDS(II), .LATENCY(LATENCY),
+        .INDEX(INDEX), .ADDRESS(INDEX)
+    ) window (.finish(last), .write_address(unused_address), .base(unused_base),
+        .first_row(unused_row), .first_col(unused_col), .*);
+    pm_issue #(.II(II)) issue (.ready(complete & space), .step(unused_step), .*);
     assign reserve = start;
 
     // Where the word that comes now belongs: row and column within its window, and which window of the row.
-    logic [31:0] word, row, col, tile, tile_row;
-    logic word_ends, col_ends, row_ends;
-    assign word_ends = word == 32'(II - 1);
-    assign col_ends = tile * KERNEL_COLS + col == 32'(COLS - 1);
-    assign row_ends = tile_row * KERNEL_ROWS + row == 32'(ROWS - 1);
+    logic [STEP_BITS-1:0] word;
+    logic [INDEX-1:0] row, col, tile, tile_row;
+    logic word_ends, col_ends, row_ends, tile_ends, tile_row_ends;
+    assign word_ends = word == STEP_BITS'(II - 1);
+    assign col_ends = INDEX'(tile * INDEX'(KERNEL_COLS)) + col == INDEX'(COLS - 1);
+    assign row_ends = INDEX'(tile_row * INDEX'(KERNEL_ROWS)) + row == INDEX'(ROWS - 1);
+    assign tile_ends = col == INDEX'(KERNEL_COLS - 1);
+    assign tile_row_ends = row == INDEX'(KERNEL_ROWS - 1);
     always_ff @(posedge clk)
         if (rst) begin
             word <= '0;
@@ -67,26 +73,28 @@ module pm_mean #(
             tile <= '0;
             tile_row <= '0;
         end else if (write) begin
-            word <= word_ends ? '0 : word + 1;
+            word <= word_ends ? '0 : word + 1'b1;
             if (word_ends) begin
-                col <= (col_ends || col == 32'(KERNEL_COLS - 1)) ? '0 : col + 1;
+                col <= (col_ends || tile_ends) ? '0 : col + 1'b1;
                 if (col_ends) tile <= '0;
-                else if (col == 32'(KERNEL_COLS - 1)) tile <= tile + 1;
-                if (col_ends) begin
-                    row <= (row_ends || row == 32'(KERNEL_ROWS - 1)) ? '0 : row + 1;
-                    if (row_ends) tile_row <= '0;
-                    else if (row == 32'(KERNEL_ROWS - 1)) tile_row <= tile_row + 1;
-                end
+                else if (tile_ends) tile <= tile + 1'b1;
+            end
+            if (word_ends && col_ends) begin
+                row <= (row_ends || tile_row_ends) ? '0 : row + 1'b1;
+                if (row_ends) tile_row <= '0;
+                else if (tile_row_ends) tile_row <= tile_row + 1'b1;
             end
         end
 
     logic [PE*SUM_BITS-1:0] sums [SIZE];
     logic [ADDRESS_BITS-1:0] into, from;
     logic fresh, counts;
-    assign into = ADDRESS_BITS'(((SUMS > 1) ? tile * II : 0) + word);
-    assign from = ADDRESS_BITS'(((SUMS > 1) ? 32'(first_col) / KERNEL_COLS * II : 0) + 32'(step));
+    assign into = ((SUMS > 1) ? ADDRESS_BITS'(tile * INDEX'(II)) : '0) + ADDRESS_BITS'(word);
+    always_ff @(posedge clk)
+        if (rst) from <= '0;
+        else if (busy && SIZE > 1) from <= (from == ADDRESS_BITS'(SIZE - 1)) ? '0 : from + 1'b1;
     assign fresh = row == '0 && col == '0;
-    assign counts = write && tile < 32'(OUT_COLS) && tile_row < 32'(OUT_ROWS);
+    assign counts = write && tile < INDEX'(OUT_COLS) && tile_row < INDEX'(OUT_ROWS);
     logic [PE*SUM_BITS-1:0] prior, posterior, seen, summed;
     assign prior = fresh ? '0 : sums[into];
     always_ff @(posedge clk) if (counts) sums[into] <= posterior;

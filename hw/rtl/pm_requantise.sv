@@ -23,8 +23,5 @@ module pm_requantise #(
             assign moved = wide <<< (-SHIFT);
         end
     endgenerate
-    always_comb
-        if (moved > HIGH) out = HIGH[OUT_BITS-1:0];
-        else if (moved < LOW) out = LOW[OUT_BITS-1:0];
-        else out = moved[OUT_BITS-1:0];
+    assign out = (moved > HIGH) ? HIGH[OUT_BITS-1:0] : (moved < LOW) ? LOW[OUT_BITS-1:0] : moved[OUT_BITS-1:0];
 endmodule

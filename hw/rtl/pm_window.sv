@@ -16,115 +16,111 @@ module pm_window #(
     parameter int LEFT = 0,
     parameter int CAPACITY = 1,     // pixels of the ring
     parameter int WORDS = 1,        // words of a pixel
-    parameter int LATENCY = 0       // of the FIFO
+    parameter int LATENCY = 0,      // of the FIFO
+    parameter int INDEX = 32,       // bits of a signed pixel, row or column number
+    parameter int ADDRESS = 32      // bits of a word's place in the ring
 ) (
-    input  logic                clk,
-    input  logic                rst,
+    input  logic                        clk,
+    input  logic                        rst,
     // FIFO
-    input  logic                available,
-    output logic                take,
-    output logic                rd_en,
-    output logic                rd_last,
+    input  logic                        available,
+    output logic                        take,
+    output logic                        rd_en,
+    output logic                        free,
     // ring: where the word that the FIFO gives now belongs
-    output logic                write,
-    output logic [31:0]         write_address,
+    output logic                        write,
+    output logic [ADDRESS-1:0]          write_address,
     // outputs
-    output logic                complete,   // the window of the next output is there
-    input  logic                finish,     // the last cycle of an output's issue
-    output logic [31:0]         base,       // ring slot of the window's first pixel, modulo CAPACITY
-    output logic signed [31:0]  first_row,  // of the window, in the map; may lie above it
-    output logic signed [31:0]  first_col
+    output logic                        complete,   // the window of the next output is there
+    input  logic                        finish,     // the last cycle of an output's issue
+    output logic [INDEX-1:0]            base,       // ring slot of the window's first pixel
+    output logic signed [INDEX-1:0]     first_row,  // of the window, in the map; may lie above it
+    output logic signed [INDEX-1:0]     first_col
 );
+    typedef logic signed [INDEX-1:0] index_t;
     localparam int PIXELS = ROWS * COLS;
 
-    // Position of the next output, and of its window.
-    logic [31:0] y, x;
-    logic [31:0] base_of_row, base_of_frame;
-    logic end_of_row, end_of_frame;
-    assign end_of_row = x == 32'(OUT_COLS - 1);
-    assign end_of_frame = end_of_row & (y == 32'(OUT_ROWS - 1));
-    assign first_row = $signed(y) * STRIDE_ROWS - TOP;
-    assign first_col = $signed(x) * STRIDE_COLS - LEFT;
-
-    function automatic logic [31:0] wrapped(input logic [31:0] slot, input int step);
-        logic [31:0] sum;
-        sum = slot + 32'(step);
-        return (sum >= 32'(CAPACITY)) ? sum - 32'(CAPACITY) : sum;
-    endfunction
+    // The window of the next output: its place in the map and in the ring.
     function automatic int modulo(input int value);
         return ((value % CAPACITY) + CAPACITY) % CAPACITY;
     endfunction
+    function automatic logic [INDEX-1:0] moved(input logic [INDEX-1:0] slot, input int step);
+        logic [INDEX-1:0] sum;
+        sum = slot + INDEX'(modulo(step));
+        return (sum >= INDEX'(CAPACITY)) ? sum - INDEX'(CAPACITY) : sum;
+    endfunction
     localparam int ORIGIN = modulo(-TOP * COLS - LEFT);
-    localparam int COL_STEP = modulo(STRIDE_COLS);
-    localparam int ROW_STEP = modulo(STRIDE_ROWS * COLS);
-    localparam int FRAME_STEP = modulo(PIXELS);
 
+    logic [INDEX-1:0] base_of_row, base_of_frame;
+    logic row_ends, frame_ends;
+    assign row_ends = first_col == index_t'((OUT_COLS - 1) * STRIDE_COLS - LEFT);
+    assign frame_ends = row_ends && first_row == index_t'((OUT_ROWS - 1) * STRIDE_ROWS - TOP);
     always_ff @(posedge clk)
         if (rst) begin
-            y <= '0;
-            x <= '0;
-            base <= 32'(ORIGIN);
-            base_of_row <= 32'(ORIGIN);
-            base_of_frame <= 32'(ORIGIN);
+            first_row <= index_t'(-TOP);
+            first_col <= index_t'(-LEFT);
+            base <= INDEX'(ORIGIN);
+            base_of_row <= INDEX'(ORIGIN);
+            base_of_frame <= INDEX'(ORIGIN);
         end else if (finish) begin
-            x <= end_of_row ? '0 : x + 1;
-            if (end_of_row) y <= end_of_frame ? '0 : y + 1;
-            if (end_of_frame) begin
-                base <= wrapped(base_of_frame, FRAME_STEP);
-                base_of_row <= wrapped(base_of_frame, FRAME_STEP);
-                base_of_frame <= wrapped(base_of_frame, FRAME_STEP);
-            end else if (end_of_row) begin
-                base <= wrapped(base_of_row, ROW_STEP);
-                base_of_row <= wrapped(base_of_row, ROW_STEP);
-            end else base <= wrapped(base, COL_STEP);
+            first_col <= row_ends ? index_t'(-LEFT) : first_col + index_t'(STRIDE_COLS);
+            base <= moved(base, STRIDE_COLS);
+            if (row_ends) begin
+                first_row <= first_row + index_t'(STRIDE_ROWS);
+                base <= moved(base_of_row, STRIDE_ROWS * COLS);
+                base_of_row <= moved(base_of_row, STRIDE_ROWS * COLS);
+            end
+            if (frame_ends) begin
+                first_row <= index_t'(-TOP);
+                base <= moved(base_of_frame, PIXELS);
+                base_of_row <= moved(base_of_frame, PIXELS);
+                base_of_frame <= moved(base_of_frame, PIXELS);
+            end
         end
 
     // The last pixel that the next output needs, and the least that it or a later one needs.
-    logic signed [31:0] last_row, last_col, need, low;
-    always_comb begin
-        last_row = first_row + KERNEL_ROWS - 1;
-        if (last_row > ROWS - 1) last_row = ROWS - 1;
-        last_col = first_col + KERNEL_COLS - 1;
-        if (last_col > COLS - 1) last_col = COLS - 1;
-        need = last_row * COLS + last_col;
-        low = ((first_row < 0) ? 0 : first_row * COLS) + ((first_col < 0) ? 0 : first_col);
-        if (first_row + STRIDE_ROWS <= 0 && y + 1 < 32'(OUT_ROWS)) low = 0;
-    end
+    index_t last_row, last_col, top_row, left_col, need, low;
+    logic row_again;    // another output row follows whose window still begins at or above the map
+    assign last_row = (first_row > index_t'(ROWS - KERNEL_ROWS)) ? index_t'(ROWS - 1) : first_row + index_t'(KERNEL_ROWS - 1);
+    assign last_col = (first_col > index_t'(COLS - KERNEL_COLS)) ? index_t'(COLS - 1) : first_col + index_t'(KERNEL_COLS - 1);
+    assign need = index_t'(last_row * index_t'(COLS)) + last_col;
+    assign top_row = (first_row < 0) ? '0 : first_row;
+    assign left_col = (first_col < 0) ? '0 : first_col;
+    assign row_again = first_row <= index_t'(-STRIDE_ROWS) && first_row != index_t'((OUT_ROWS - 1) * STRIDE_ROWS - TOP);
+    assign low = row_again ? '0 : index_t'(top_row * index_t'(COLS)) + left_col;
 
     // Copying.
-    logic signed [31:0] next, written;
-    logic [31:0] word;
-    logic [31:0] slot;
-    logic copying, ends;
-    assign take = available & (word == '0) & (next < low + CAPACITY);
-    assign copying = take | (word != '0);
-    assign rd_en = copying;
-    assign rd_last = copying & (word == 32'(WORDS - 1));
-
-    logic signed [31:0] taken_off;
-    assign taken_off = (finish & end_of_frame) ? PIXELS : 0;
+    localparam int WORD_BITS = (WORDS > 1) ? $clog2(WORDS) : 1;
+    index_t next, written, taken_off;
+    logic [WORD_BITS-1:0] word;
+    logic [ADDRESS-1:0] place;
+    logic ends;
+    assign take = available && word == '0 && next < low + index_t'(CAPACITY);
+    assign rd_en = take || word != '0;
+    assign free = rd_en && word == WORD_BITS'(WORDS - 1);
+    assign taken_off = (finish && frame_ends) ? index_t'(PIXELS) : '0;
     always_ff @(posedge clk)
         if (rst) begin
             next <= '0;
             written <= '0;
             word <= '0;
-            slot <= '0;
+            place <= '0;
         end else begin
-            if (copying) word <= rd_last ? '0 : word + 1;
-            if (rd_last) slot <= (slot == 32'((CAPACITY - 1) * WORDS)) ? '0 : slot + 32'(WORDS);
-            next <= next + (rd_last ? 1 : 0) - taken_off;
-            written <= written + (ends ? 1 : 0) - taken_off;
+            if (rd_en) word <= free ? '0 : word + 1'b1;
+            if (rd_en) place <= (place == ADDRESS'(CAPACITY * WORDS - 1)) ? '0 : place + 1'b1;
+            next <= next + index_t'({1'b0, free}) - taken_off;
+            written <= written + index_t'({1'b0, ends}) - taken_off;
         end
     generate
         if (LATENCY == 0) begin : g_now
-            assign write = copying;
-            assign write_address = slot + word;
-            assign ends = rd_last;
+            assign write = rd_en;
+            assign write_address = place;
+            assign ends = free;
         end else begin : g_later
             always_ff @(posedge clk) begin
-                write <= copying & ~rst;
-                write_address <= slot + word;
-                ends <= rd_last & ~rst;
+                write <= rd_en & ~rst;
+                write_address <= place;
+                ends <= free & ~rst;
             end
         end
     endgenerate

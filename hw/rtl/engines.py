@@ -1,0 +1,251 @@
+"""Which module executes a layer, with which parameters and ROMs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hw.accelerator import Engine, Pipeline
+from hw.errors import BadInput, UnsupportedLayer
+from hw.fixed import Format, Integers, accumulator_width
+from hw.network import Edge, Layer, Network
+from hw.student import Student, accumulator
+
+Parameters = dict[str, int | str]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """A module with its parameters, and the texts of its ROMs by file."""
+
+    module: str
+    engine: Engine
+    parameters: Parameters
+    roms: dict[str, str] = field(default_factory=dict)
+
+
+def instance(student: Student, pipeline: Pipeline, layer: Layer, name: str) -> Instance:
+    """The engine of a layer; its ROMs are `<name>_weights.hex` and `<name>_biases.hex`."""
+    engine = pipeline.engines[layer.name]
+    if layer.kind == "conv":
+        return _conv(student, pipeline, layer, engine, name)
+    if layer.kind == "affine":
+        return _affine(student, pipeline, layer, engine, name)
+    if layer.kind in ("add", "concat"):
+        return Instance("pm_join", engine, _join(student, pipeline, layer, engine))
+    return Instance("pm_mean" if layer.accumulates else "pm_pool", engine, _pool(student, pipeline, layer, engine))
+
+
+def read_channels(network: Network, layer: Layer, engine: Engine) -> int:
+    """Channels of a word that a layer reads from its FIFOs."""
+    if layer.kind == "conv":
+        return min(engine.simd, network.input_shape(layer).channels)
+    return engine.pe
+
+
+def _latency(pipeline: Pipeline, source: str, layer: Layer) -> int:
+    return pipeline.fifos[str(Edge(source, layer.name))].read_latency_cycles
+
+
+def _result(student: Student, layer: Layer) -> Parameters:
+    out = student.formats[layer.name].out
+    return {"OUT_BITS": out.width, "OUT_SIGNED": int(out.signed)}
+
+
+def _input(student: Student, pipeline: Pipeline, layer: Layer) -> Parameters:
+    fmt = student.formats[layer.inputs[0]].out
+    latency = _latency(pipeline, layer.inputs[0], layer)
+    return {"IN_BITS": fmt.width, "IN_SIGNED": int(fmt.signed), "LATENCY": latency}
+
+
+def _geometry(network: Network, layer: Layer) -> Parameters:
+    source, target = network.input_shape(layer), network.shapes[layer.name]
+    return {
+        "ROWS": source.rows,
+        "COLS": source.cols,
+        "CHANNELS": source.channels,
+        "OUT_ROWS": target.rows,
+        "OUT_COLS": target.cols,
+        "KERNEL_ROWS": layer.kernel.rows,
+        "KERNEL_COLS": layer.kernel.cols,
+    }
+
+
+def _steps(layer: Layer) -> Parameters:
+    return {
+        "STRIDE_ROWS": layer.stride.rows,
+        "STRIDE_COLS": layer.stride.cols,
+        "TOP": layer.padding.top,
+        "LEFT": layer.padding.left,
+    }
+
+
+def window_capacity(network: Network, pipeline: Pipeline, layer: Layer) -> int:
+    """Pixels of a windowed layer's buffer: as the machine says, or the least and one more; sums take the least.
+
+    Raises:
+        BadInput: less than the least, or more where sums are kept.
+    """
+    least = (layer.kernel.rows - 1) * network.input_shape(layer).cols + layer.kernel.cols
+    usual = least if layer.accumulates else least + 1
+    capacity = pipeline.buffers.get(str(Edge(layer.inputs[0], layer.name)), usual)
+    if capacity < least:
+        raise BadInput(
+            f"layer {layer.name}: a window buffer of {capacity} pixels was found, at least {least} are wanted"
+        )
+    if layer.accumulates and capacity > least:
+        raise BadInput(
+            f"layer {layer.name}: it keeps sums, so a buffer of {least} pixels is wanted; {capacity} were found"
+        )
+    return capacity
+
+
+def _conv(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, name: str) -> Instance:
+    network = student.network
+    sums = accumulator(student, layer)
+    parameters = {
+        **_geometry(network, layer),
+        **_steps(layer),
+        "OUT_CHANNELS": network.shapes[layer.name].channels,
+        "CAPACITY": window_capacity(network, pipeline, layer),
+        "PE": engine.pe,
+        "SIMD": engine.simd,
+        **_input(student, pipeline, layer),
+        **_products(student, layer, sums, name),
+        **_result(student, layer),
+    }
+    weight = student.integers[f"{layer.name}.weight"]
+    bias = student.integers.get(f"{layer.name}.bias", np.zeros(weight.shape[3], np.int64)).reshape(-1, engine.pe)
+    return Instance("pm_conv", engine, parameters, _roms(student, layer, name, _conv_words(weight, engine), bias, sums))
+
+
+def _affine(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, name: str) -> Instance:
+    sums = accumulator(student, layer)
+    parameters = {
+        "CHANNELS": student.network.shapes[layer.name].channels,
+        "PE": engine.pe,
+        **_input(student, pipeline, layer),
+        **_products(student, layer, sums, name),
+        **_result(student, layer),
+    }
+    weight = student.integers[f"{layer.name}.weight"].reshape(-1, engine.pe)
+    bias = student.integers[f"{layer.name}.bias"].reshape(-1, engine.pe)
+    return Instance("pm_affine", engine, parameters, _roms(student, layer, name, weight, bias, sums))
+
+
+def _products(student: Student, layer: Layer, sums: Format, name: str) -> Parameters:
+    weight = student.formats[layer.name].weight
+    assert weight is not None
+    return {
+        "WEIGHT_BITS": weight.width,
+        "SUM_BITS": sums.width,
+        "SHIFT": student.product_fraction(layer) - student.fraction(layer.name),
+        "WEIGHTS": f'"{name}_weights.hex"',
+        "BIASES": f'"{name}_biases.hex"',
+    }
+
+
+def _conv_words(weight: Integers, engine: Engine) -> Integers:
+    """Weights (rows, cols, inputs, outputs) as words (issue cycles, PE x SIMD), the order in which `pm_conv` asks."""
+    rows, cols, inputs, outputs = weight.shape
+    flat = weight.reshape(rows * cols * inputs, outputs)
+    chunks = flat.reshape(-1, engine.simd, outputs // engine.pe, engine.pe)
+    return chunks.transpose(2, 0, 3, 1).reshape(-1, engine.pe * engine.simd)
+
+
+def _roms(student: Student, layer: Layer, name: str, words: Integers, biases: Integers, sums: Format) -> dict[str, str]:
+    weight = student.formats[layer.name].weight
+    assert weight is not None
+    return {
+        f"{name}_weights.hex": hex_words(words, weight.width),
+        f"{name}_biases.hex": hex_words(biases, sums.width),
+    }
+
+
+def hex_words(words: Integers, bits: int) -> str:
+    """A line a word for `$readmemh`: the first number of a word in its lowest bits."""
+    mask = (1 << bits) - 1
+    return "".join(f"{_packed(row, bits, mask):x}\n" for row in words.tolist())
+
+
+def _packed(row: list[int], bits: int, mask: int) -> int:
+    total = 0
+    for value in reversed(row):
+        total = total << bits | value & mask
+    return total
+
+
+def _join(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) -> Parameters:
+    formats = [student.formats[name].out for name in layer.inputs]
+    finest = max(fmt.fraction for fmt in formats)
+    aligns = [finest - fmt.fraction for fmt in formats]
+    ends = np.cumsum([student.network.shapes[name].channels // engine.pe for name in layer.inputs]).tolist()
+    widest = max(fmt.width + align for fmt, align in zip(formats, aligns, strict=True))
+    count = len(formats)
+    return {
+        "ADD": int(layer.kind == "add"),
+        "INPUTS": count,
+        "CHANNELS": student.network.shapes[layer.name].channels,
+        "PE": engine.pe,
+        "IN_BITS": max(fmt.width for fmt in formats),
+        "IN_SIGNED": _bits([int(fmt.signed) for fmt in formats], 1),
+        "LATENCY": _bits([_latency(pipeline, name, layer) for name in layer.inputs], 1),
+        "ALIGN": _bits(aligns, 32),
+        "ENDS": _bits(ends, 32),
+        "SUM_BITS": widest + 1 + count.bit_length(),
+        "SHIFT": finest - student.fraction(layer.name),
+        **_result(student, layer),
+    }
+
+
+def _bits(values: list[int], width: int) -> str:
+    """Numbers as one literal, the first in the lowest bits."""
+    return f"{width * len(values)}'h{_packed(values, width, (1 << width) - 1):x}"
+
+
+def _pool(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) -> Parameters:
+    network = student.network
+    parameters: Parameters = {
+        **_geometry(network, layer),
+        "PE": engine.pe,
+        **_input(student, pipeline, layer),
+        **_result(student, layer),
+    }
+    if layer.kind == "max":
+        parameters["SHIFT"] = student.fraction(layer.inputs[0]) - student.fraction(layer.name)
+    else:
+        parameters |= dict(_division(student, layer))
+    capacity = window_capacity(network, pipeline, layer)
+    if layer.accumulates:
+        return parameters
+    return {**parameters, **_steps(layer), "MEAN": int(layer.kind == "mean"), "CAPACITY": capacity}
+
+
+def _division(student: Student, layer: Layer) -> Iterator[tuple[str, int | str]]:
+    """Constants with which `pm_divide` is exact.
+
+    The result is floor(n / d) with n = 2 sum 2^up + den, d = 2 den, den = taps 2^down. With m = ceil(2^k / d) and
+    2^k >= d 2^b, floor(n m / 2^k) equals it for all 0 <= n < 2^b: the error n (m d - 2^k) / (d 2^k) is below 1 / d.
+    Negative sums are lifted by d times a whole `zero`, which is taken off the quotient again.
+    """
+    source, out = student.formats[layer.inputs[0]].out, student.formats[layer.name].out
+    move = out.fraction - source.fraction
+    up, den = max(move, 0) + 1, layer.taps << max(-move, 0)
+    d = 2 * den
+    least, most = (bound * layer.taps << up for bound in (source.low, source.high))
+    zero = -((least + den) // d) if least + den < 0 else 0
+    addend = den + d * zero
+    bits = (most + addend).bit_length()
+    k = bits + (d - 1).bit_length()
+    multiplier = -(-(1 << k) // d)
+    if max(addend, multiplier).bit_length() > 64:
+        raise UnsupportedLayer(
+            f"layer {layer.name}: a mean of {layer.taps} pixels needs constants of more than 64 bits"
+        )
+    yield "SUM_BITS", accumulator_width(layer.taps * max(source.high, -source.low))
+    yield "UP", up
+    yield "WORK_BITS", bits + multiplier.bit_length() + 1
+    yield "ADDEND", f"64'h{addend:x}"
+    yield "MULTIPLIER", f"64'h{multiplier:x}"
+    yield "DROP", k
+    yield "ZERO", zero

@@ -1,0 +1,301 @@
+"""Runs the pipeline's RTL under Icarus or Verilator, and brings back its cycles and its data.
+
+Nothing here knows what they should be: `check` holds them against `sim.pipeline` (cycles) and `hw.reference` (data).
+"""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from hw import reference, rtl
+from hw.accelerator import Pipeline
+from hw.errors import BadInput, Deadlock, MissingTool
+from hw.files import write_text
+from hw.fixed import Integers
+from hw.network import INPUT, OUTPUT
+from hw.rtl.engines import hex_words
+from hw.rtl.write import TOP
+from hw.student import Student
+from sim import pipeline as recurrence
+from sim.pipeline import ALWAYS, Cycles, Handshakes
+
+Simulator = Literal["icarus", "verilator"]
+PROGRAMS: dict[Simulator, str] = {"icarus": "iverilog", "verilator": "verilator"}
+LOG = "log.txt"
+
+
+@dataclass(frozen=True)
+class RtlRun:
+    """What the RTL did: start cycles of every node (keys as in `Stamps.starts`) and output words as pixels.
+
+    A run that stopped for ever (`deadlock`) has fewer.
+    """
+
+    starts: Mapping[str, Cycles]
+    outputs: Integers
+    cycles: int
+    deadlock: bool
+
+
+class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The RTL held against recurrence and reference.
+
+    `first_difference` names the first node whose start cycles differ, the pixel and both cycles; empty if none does.
+    """
+
+    simulator: str
+    frames: int
+    stamps: int
+    rtl_latency_cycles: int
+    latency_cycles: int
+    interval_cycles: int
+    first_difference: str
+    outputs: int
+    wrong_outputs: int
+    deadlock: bool
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cycle and every bit agree."""
+        return not self.first_difference and self.wrong_outputs == 0
+
+    def __str__(self) -> str:
+        if self.deadlock:
+            return "RTL and recurrence stop for ever, both" if self.exact else self.first_difference
+        cycles = f"all {self.stamps:,} start cycles equal" if not self.first_difference else self.first_difference
+        data = (
+            f"all {self.outputs:,} outputs equal" if not self.wrong_outputs else f"{self.wrong_outputs:,} outputs wrong"
+        )
+        return (
+            f"{self.simulator}, {self.frames} frames: latency {self.rtl_latency_cycles:,} cycles in RTL, "
+            f"{self.latency_cycles:,} in the recurrence; {cycles}; {data}"
+        )
+
+
+def available(simulator: Simulator) -> bool:
+    """Whether the simulator is installed."""
+    return shutil.which(PROGRAMS[simulator]) is not None
+
+
+def check(
+    student: Student,
+    pipeline: Pipeline,
+    images: Integers,
+    *,
+    simulator: Simulator = "icarus",
+    handshakes: Handshakes = ALWAYS,
+    folder: Path | None = None,
+) -> Verdict:
+    """Run `images` (n, rows, cols, channels), a frame each, in RTL, recurrence and reference, and compare.
+
+    Raises:
+        BadInput: the machine does not belong to the student, or the simulator refuses the design.
+        MissingTool: the simulator is not installed.
+    """
+    found = run(student, pipeline, images, simulator=simulator, handshakes=handshakes, folder=folder)
+    try:
+        expected = recurrence.stamps(student.network, pipeline, len(images), handshakes)
+    except Deadlock as error:
+        text = "" if found.deadlock else f"the RTL ends, the recurrence stops: {error}"
+        return Verdict(simulator, len(images), 0, found.cycles, 0, 0, text, 0, 0, True)
+    if found.deadlock:
+        text = f"the RTL stops for ever after {found.cycles} cycles, the recurrence does not"
+        return Verdict(simulator, len(images), 0, found.cycles, 0, 0, text, 0, 0, True)
+    numbers = reference.forward(student, images)
+    finishes = expected.frees[recurrence.sink_edge(student.network)].reshape(len(images), -1)[:, -1]
+    return Verdict(
+        simulator=simulator,
+        frames=len(images),
+        stamps=sum(cycles.size for cycles in expected.starts.values()),
+        rtl_latency_cycles=found.cycles if len(images) == 1 else _first_frame(found, len(images)),
+        latency_cycles=int(finishes[0]),
+        interval_cycles=int(finishes[-1] - finishes[-2]) if len(images) > 1 else 0,
+        first_difference=_first_difference(expected.starts, found.starts),
+        outputs=numbers.size,
+        wrong_outputs=int((numbers.ravel() != found.outputs.ravel()).sum()),
+        deadlock=False,
+    )
+
+
+def run(
+    student: Student,
+    pipeline: Pipeline,
+    images: Integers,
+    *,
+    simulator: Simulator = "icarus",
+    handshakes: Handshakes = ALWAYS,
+    folder: Path | None = None,
+) -> RtlRun:
+    """Write the design into `folder` (a temporary one if left out), simulate it, and read what it printed.
+
+    Raises:
+        BadInput: as `check`.
+        MissingTool: the simulator is not installed.
+    """
+    if not available(simulator):
+        raise MissingTool(
+            f"{simulator} is not installed (Debian: apt install {PROGRAMS[simulator]}); cosimulation needs it"
+        )
+    with tempfile.TemporaryDirectory() as temporary:
+        design = rtl.write(student, pipeline, folder or Path(temporary))
+        words = _input_words(student, design, images)
+        write_text(design.folder / "input.hex", hex_words(words, student.formats[INPUT].out.width))
+        write_text(design.folder / "valid.hex", _bit_lines(handshakes.valid))
+        write_text(design.folder / "ready.hex", _bit_lines(handshakes.ready))
+        pixels = student.network.shapes[student.network.output.name].pixels
+        counts = len(words), len(images) * pixels * design.out_words
+        bench = "\n".join(_bench(student, pipeline, design, handshakes, *counts)) + "\n"
+        write_text(design.folder / "bench.sv", bench)
+        lines = _simulate(design, simulator)
+    return _parsed(student, design, lines)
+
+
+def _input_words(student: Student, design: rtl.Design, images: Integers) -> Integers:
+    """Words in the order in which the source delivers them: (words, channels of a word)."""
+    read = images[:, :: student.network.row_step]
+    return read.reshape(-1, design.in_word_bits // student.formats[INPUT].out.width)
+
+
+def _bit_lines(bits: Cycles) -> str:
+    """One bit a line; never empty, since `$readmemh` wants a line."""
+    return "".join(f"{int(bit)}\n" for bit in bits) or "1\n"
+
+
+def _bench(
+    student: Student, pipeline: Pipeline, design: rtl.Design, handshakes: Handshakes, in_words: int, out_words: int
+) -> Iterator[str]:
+    """A test bench that feeds words, prints "S node cycle" and "D word", and ends with "E cycle" or "T cycle"."""
+    valid, ready = max(1, handshakes.valid.size), max(1, handshakes.ready.size)
+    yield "module bench;"
+    yield "    logic clk = 0, rst = 1;"
+    yield "    always #1 clk = ~clk;"
+    yield "    logic in_valid, in_ready, out_valid, out_ready;"
+    yield f"    logic [{design.in_word_bits - 1}:0] in_data, words [{in_words}];"
+    yield f"    logic [{design.out_word_bits - 1}:0] out_data;"
+    yield f"    logic valid [{valid}], ready [{ready}];"
+    yield "    integer cycle = 0, sent = 0, got = 0, quiet = 0;"
+    yield f"    {TOP} dut (.*);"
+    yield "    initial begin"
+    yield '        $readmemh("input.hex", words);'
+    yield '        $readmemh("valid.hex", valid);'
+    yield '        $readmemh("ready.hex", ready);'
+    yield "        repeat (3) @(posedge clk);"
+    yield "        rst <= 0;"
+    yield "    end"
+    gate = "!rst && sent < {count} && (cycle >= {size} || valid[cycle < {size} ? cycle : 0])"
+    yield f"    assign in_valid = {gate.format(count=in_words, size=handshakes.valid.size)};"
+    yield f"    assign in_data = words[sent < {in_words} ? sent : 0];"
+    size = handshakes.ready.size
+    yield f"    assign out_ready = !rst && (cycle >= {size} || ready[cycle < {size} ? cycle : 0]);"
+    yield "    always @(posedge clk) if (!rst) begin"
+    yield "        cycle <= cycle + 1;"
+    yield "        quiet <= quiet + 1;"
+    yield "        if (in_valid && in_ready) begin sent <= sent + 1; quiet <= 0; end"
+    for name, own in design.nodes.items():
+        signal = f"dut.{own}.take" if name == OUTPUT else f"dut.{own}.reserve"
+        yield f'        if ({signal}) begin $display("S {own} %0d", cycle); quiet <= 0; end'
+    yield "        if (out_valid && out_ready) begin"
+    yield '            $display("D %h", out_data);'
+    yield "            got <= got + 1;"
+    yield "            quiet <= 0;"
+    yield f'            if (got == {out_words - 1}) begin $display("E %0d", cycle + 1); $finish; end'
+    yield "        end"
+    silence = _longest_silence(student, pipeline, handshakes)
+    yield f'        if (quiet > {silence}) begin $display("T %0d", cycle); $finish; end'
+    yield "    end"
+    yield "endmodule"
+
+
+def _longest_silence(student: Student, pipeline: Pipeline, handshakes: Handshakes) -> int:
+    """More cycles than any machine that still moves can go without a start."""
+    network = student.network
+    work = 0
+    for layer in network.layers:
+        engine = pipeline.engines[layer.name]
+        issue = recurrence.issue_cycles(network, layer, engine)
+        copy = recurrence.copy_cycles(network, layer, engine) * network.input_shape(layer).pixels
+        work += issue + copy + 10
+    return work + max(handshakes.valid.size, handshakes.ready.size) + 100
+
+
+def _simulate(design: rtl.Design, simulator: Simulator) -> list[str]:
+    sources = [*design.sources, "bench.sv"]
+    if simulator == "icarus":
+        _tool(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], design.folder)
+        return _tool(["vvp", "-n", "bench.vvp"], design.folder)
+    options = ["--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench"]
+    _tool(["verilator", *options, "-Mdir", "obj", "-o", "bench", *sources], design.folder)
+    return _tool([str(design.folder / "obj" / "bench")], design.folder)
+
+
+def _tool(command: list[str], folder: Path) -> list[str]:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
+    if done.returncode:
+        write_text(folder / LOG, done.stdout + done.stderr)
+        first = next((line for line in (done.stderr or done.stdout).splitlines() if "rror" in line), "no error line")
+        raise BadInput(f"{Path(command[0]).name}: {first.strip()} (log: {folder / LOG})")
+    return done.stdout.splitlines()
+
+
+def _parsed(student: Student, design: rtl.Design, lines: list[str]) -> RtlRun:
+    names = {own: name for name, own in design.nodes.items()}
+    starts: dict[str, list[int]] = {name: [] for name in design.nodes}
+    words: list[int] = []
+    end, cycles = "T", 0
+    for line in lines:
+        mark, *rest = line.split()
+        if mark == "S":
+            starts[names[rest[0]]].append(int(rest[1]))
+        elif mark == "D":
+            words.append(_hex(rest[0]))
+        elif mark in ("E", "T"):
+            end, cycles = mark, int(rest[0])
+    arrays = {name: np.array(found, np.int64) for name, found in starts.items()}
+    return RtlRun(arrays, _unpacked(student, design, words), cycles, end == "T")
+
+
+def _hex(text: str) -> int:
+    """A word; -1 where the RTL left it undefined, which equals no output."""
+    try:
+        return int(text, 16)
+    except ValueError:
+        return -1
+
+
+def _unpacked(student: Student, design: rtl.Design, words: list[int]) -> Integers:
+    """Words as numbers, one a channel."""
+    fmt = student.formats[student.network.output.name].out
+    count = design.out_word_bits // fmt.width
+    mask = (1 << fmt.width) - 1
+    values = [(word >> (i * fmt.width)) & mask if word >= 0 else fmt.high + 1 for word in words for i in range(count)]
+    numbers = np.array(values, np.int64)
+    return numbers - ((numbers > fmt.high) & (numbers <= mask)) * (mask + 1) if fmt.signed else numbers
+
+
+def _first_frame(found: RtlRun, frames: int) -> int:
+    """The cycle in which the sink has taken the first frame: a cycle after the start of its last pixel's last word."""
+    starts = found.starts[OUTPUT]
+    return int(starts[starts.size // frames - 1]) + 1
+
+
+def _first_difference(expected: Mapping[str, Cycles], found: Mapping[str, Cycles]) -> str:
+    for name, cycles in expected.items():
+        seen = found[name]
+        if seen.size < cycles.size and name != INPUT:
+            return f"{name} starts {seen.size} pixels in RTL, {cycles.size} in the recurrence"
+        count = min(seen.size, cycles.size)
+        wrong = np.flatnonzero(seen[:count] != cycles[:count])
+        if wrong.size:
+            p = int(wrong[0])
+            return f"{name} starts pixel {p} in cycle {seen[p]} in RTL, {cycles[p]} in the recurrence"
+    return ""
+
+
+__all__ = ["RtlRun", "Simulator", "Verdict", "available", "check", "run"]

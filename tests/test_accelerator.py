@@ -1,0 +1,171 @@
+"""Machines by a preset's name and from YAML, and what is said of those that are none."""
+
+import msgspec
+import pytest
+
+from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline, machine, machine_presets
+from hw.errors import BadInput
+
+BUDGET = "machine: budget\nname: mine\nmacs: 100\nclock_mhz: 150\n"
+PIPELINE = """\
+machine: pipeline
+name: mine
+clock_mhz: 100
+engines:
+  stem: {pe: 4, simd: 3}
+  norm: {pe: 2}
+fifos:
+  input -> stem: {depth: 2}
+  stem -> norm: {depth: 600, ram: block}
+buffers: {input -> stem: 40}
+source_channels: 1
+"""
+LINE = """\
+machine: line_engine
+name: mine
+pe: 8
+simd: 4
+line_memory_bytes: 4096
+weight_memory_bytes: 0
+dram_bytes_per_cycle: 0.5
+dram_latency_cycles: 0
+clock_mhz: 1.5
+schedule: layer_by_layer
+source: a test
+"""
+
+
+def refusal(name):
+    with pytest.raises(BadInput) as error:
+        machine(str(name))
+    return str(error.value)
+
+
+@pytest.fixture
+def yaml(tmp_path):
+    """Writes a machine file; gives its path."""
+
+    def write(text, name="machine.yaml"):
+        (tmp_path / name).write_text(text)
+        return tmp_path / name
+
+    return write
+
+
+def test_a_budget_from_yaml(yaml):
+    assert machine(str(yaml(BUDGET))) == Budget("mine", 100, 150.0)
+
+
+def test_a_pipeline_from_yaml(yaml):
+    assert machine(str(yaml(PIPELINE, "m.yml"))) == Pipeline(
+        name="mine",
+        clock_mhz=100.0,
+        engines={"stem": Engine(4, 3), "norm": Engine(2, 1)},
+        fifos={"input -> stem": Fifo(2, "lut"), "stem -> norm": Fifo(600, "block")},
+        buffers={"input -> stem": 40},
+        source_channels=1,
+        sink_channels=0,
+    )
+
+
+def test_a_line_engine_from_yaml(yaml):
+    found = machine(str(yaml(LINE)))
+    assert found == LineEngine("mine", 8, 4, 4096, 0, 0.5, 0, 1.5, "layer_by_layer", "a test")
+    assert found.macs == 32
+
+
+def test_a_machine_file_may_have_any_name_and_be_json(yaml):
+    assert machine(str(yaml(BUDGET, "mine"))) == Budget("mine", 100, 150.0)
+    text = '{"machine": "budget", "name": "j", "macs": 7, "clock_mhz": 1}'
+    assert machine(str(yaml(text, "mine.json"))) == Budget("j", 7, 1.0)
+
+
+@pytest.mark.parametrize("name", machine_presets())
+def test_a_preset_written_as_yaml_is_read_back(name, yaml):
+    preset = machine(name)
+    assert preset.name == name
+    assert machine(str(yaml(msgspec.yaml.encode(preset).decode()))) == preset
+
+
+@pytest.mark.parametrize("macs", [1, 256, 999_999])
+def test_a_pipeline_of_any_number_of_multipliers_is_a_budget(macs):
+    assert machine(f"pipeline-{macs}") == Budget(f"pipeline-{macs}", macs, 200.0)
+
+
+@pytest.mark.parametrize(("name", "macs"), [("line-64", 64), ("line-128", 128)])
+def test_line_engines_have_the_multipliers_of_their_name_and_say_their_source(name, macs):
+    engine = machine(name)
+    assert (engine.macs, engine.schedule) == (macs, "line_by_line")
+    assert engine.source.startswith("assumed: ")
+    assert machine(f"{name}/layer_by_layer") == msgspec.structs.replace(
+        engine, name=f"{name}/layer_by_layer", schedule="layer_by_layer"
+    )
+    assert machine(f"{name}/line_by_line").schedule == "line_by_line"
+
+
+KNOWN = ", ".join(machine_presets())
+
+
+@pytest.mark.parametrize(
+    ("name", "ending"),
+    [
+        ("pipline-256", "; did you mean pipeline-256?"),
+        ("line-65", "; did you mean line-64?"),
+        ("line-64/layer", "; did you mean line-64/layer_by_layer?"),
+        ("pipeline-0", "; did you mean pipeline-1024?"),
+        ("pipeline-1000000", "; did you mean pipeline-1024?"),
+        ("zzz", f"; known are {KNOWN}"),
+    ],
+)
+def test_a_name_that_is_no_machine_is_told(name, ending, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert refusal(name) == f"machine {name}: no such preset or file{ending}"
+
+
+def test_a_missing_file_is_told(tmp_path):
+    assert refusal(tmp_path / "gone.yaml") == f"{tmp_path / 'gone.yaml'}: no such file"
+
+
+def test_a_folder_is_told(tmp_path):
+    assert refusal(tmp_path) == f"{tmp_path}: cannot be read (Is a directory)"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (BUDGET.replace("macs", "mac"), "Object contains unknown field `mac`"),
+        (BUDGET.replace("macs: 100\n", ""), "Object missing required field `macs`"),
+        (BUDGET.replace("100", "many"), "Expected `int`, got `str` - at `$.macs`"),
+        (BUDGET.replace("100", "1.5"), "Expected `int`, got `float` - at `$.macs`"),
+        (BUDGET.replace("budget", "bugdet"), "Invalid value 'bugdet' - at `$.machine`"),
+        (BUDGET.replace("machine: budget\n", ""), "Object missing required field `machine`"),
+        (BUDGET.replace("100", "0"), "machine mine: macs 0 was found, more than 0 is wanted"),
+        (BUDGET.replace("150", "-1"), "machine mine: clock_mhz -1.0 was found, more than 0 is wanted"),
+        (BUDGET.replace("150", ".nan"), "machine mine: clock_mhz nan was found, more than 0 is wanted"),
+        (PIPELINE.replace("100", "0"), "machine mine: clock_mhz 0.0 was found, more than 0 is wanted"),
+        (PIPELINE.replace("simd", "simd_"), "Object contains unknown field `simd_` - at `$.engines[...]`"),
+        (PIPELINE.replace("block", "uram"), "Invalid enum value 'uram' - at `$.fifos[...].ram`"),
+        (PIPELINE.replace("depth: 2}", "depth: two}"), "Expected `int`, got `str` - at `$.fifos[...].depth`"),
+        (PIPELINE.replace("engines", "engine"), "Object contains unknown field `engine`"),
+        (LINE.replace("pe: 8", "pe: 0"), "machine mine: pe 0 was found, more than 0 is wanted"),
+        (LINE.replace("simd: 4", "simd: -4"), "machine mine: simd -4 was found, more than 0 is wanted"),
+        (LINE.replace("4096", "0"), "machine mine: line_memory_bytes 0 was found, more than 0 is wanted"),
+        (LINE.replace("0.5", "0"), "machine mine: dram_bytes_per_cycle 0.0 was found, more than 0 is wanted"),
+        (LINE.replace("1.5", "0"), "machine mine: clock_mhz 0.0 was found, more than 0 is wanted"),
+        (
+            LINE.replace("latency_cycles: 0", "latency_cycles: -1"),
+            "machine mine: a latency or a memory below 0 was found",
+        ),
+        (LINE.replace("memory_bytes: 0", "memory_bytes: -1"), "machine mine: a latency or a memory below 0 was found"),
+        (LINE.replace("layer_by_layer", "by_layer"), "Invalid enum value 'by_layer' - at `$.schedule`"),
+        ("[1, 2]", "Expected `object`, got `array`"),
+        ("", "Expected `object`, got `null`"),
+    ],
+)
+def test_a_machine_file_that_cannot_be_used_is_told(text, sentence, yaml):
+    path = yaml(text)
+    assert refusal(path) == f"{path}: {sentence}"
+
+
+def test_block_ram_answers_a_cycle_later():
+    assert (Fifo(4, "block").read_latency_cycles, Fifo(4).read_latency_cycles) == (1, 0)

@@ -1,0 +1,320 @@
+"""The command line as a user meets it: what comes out, what goes wrong in one sentence, and what is left behind."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hls_students import conv, student_of
+
+import pacemaker
+from hw import student
+from hw.network import INPUT, Layer, Network, Shape, Size
+
+COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "report")
+HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
+TOTALS = {
+    "latency_cycles",
+    "interval_cycles",
+    "latency_ms",
+    "macs",
+    "executed_macs",
+    "parameters",
+    "line_buffer_bytes",
+    "fifo_bytes",
+    "weight_bytes",
+    "layers",
+}
+OF_A_LAYER = {"name", "cycles", "starved_cycles", "blocked_cycles", "line_buffer_bytes", "window_bytes", "fifo_bytes"}
+COMPILING = "compiling the simulator for this machine: once, under 20 s\n"
+LINE_ENGINE = """
+machine: line_engine
+name: "[/odd] :name:"
+pe: 4
+simd: 4
+line_memory_bytes: 100000
+weight_memory_bytes: 4096
+dram_bytes_per_cycle: 4
+dram_latency_cycles: 20
+clock_mhz: 100
+schedule: layer_by_layer
+"""
+PIPELINE = """
+machine: pipeline
+name: by hand
+clock_mhz: 150
+engines: {a: {pe: 2, simd: 3}}
+fifos: {"input -> a": {depth: 2}, "a -> output": {depth: 4, ram: block}}
+"""
+BUDGET = "{machine: budget, name: eighty, macs: 80, clock_mhz: 100}"
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with a run's student, machines and recipes that are right and wrong."""
+    network = Network("tiny", Shape(4, 4, 1), (conv("a", INPUT, 2, (1, 3)),))
+    student.save(student_of(network, seed=1, images=3), tmp_path / "run" / "student")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("no folder")
+    recipe = Path(pacemaker.__file__).with_name("distill") / "recipes" / "digits.yaml"
+    texts = {
+        "line.yaml": LINE_ENGINE,
+        "pipeline.yaml": PIPELINE,
+        "budget.yaml": BUDGET,
+        "wrong-key.yaml": LINE_ENGINE.replace("simd:", "lanes:"),
+        "wrong-type.yaml": LINE_ENGINE.replace("pe: 4", "pe: four"),
+        "wrong-value.yaml": LINE_ENGINE.replace("pe: 4", "pe: 0"),
+        "wrong-kind.yaml": LINE_ENGINE.replace("line_engine", "systolic"),
+        "huge.yaml": LINE_ENGINE.replace("latency_cycles: 20", f"latency_cycles: {10**30}"),
+        "huge-fifo.yaml": PIPELINE.replace("depth: 2", f"depth: {10**30}"),
+        "no-yaml.yaml": "pe: [",
+        "recipe-key.yaml": recipe.read_text().replace("seeds: 3", "sedes: 3"),
+        "recipe-type.yaml": recipe.read_text().replace("seeds: 3", "seeds: three"),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def outside(*words: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    return subprocess.run([sys.executable, "-m", "pacemaker", *words], capture_output=True, text=True, cwd=folder)
+
+
+def inside(words: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """A command in this process; its exit code."""
+    monkeypatch.setattr(sys, "argv", ["pacemaker", *words])
+    with pytest.raises(SystemExit) as ended:
+        pacemaker.main()
+    return ended.value.code if isinstance(ended.value.code, int) else 0
+
+
+def everything_in(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
+
+
+def test_simulate_prints_json_with_all_that_was_promised() -> None:
+    done = outside("simulate", "wrn-10-1-1x3", "--machine", "pipeline-256", "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr in ("", COMPILING)
+    found = json.loads(done.stdout)
+    assert found.keys() >= TOTALS
+    assert found["network"] == "wrn-10-1-1x3"
+    assert len(found["layers"]) > 10
+    for layer in found["layers"]:
+        assert layer.keys() >= OF_A_LAYER
+    for key in ("line_buffer_bytes", "fifo_bytes", "weight_bytes"):
+        assert found[key] == sum(layer[key] for layer in found["layers"])
+    assert found["line_buffer_bytes"] == 0
+    assert found["multipliers"] <= 256
+    assert found["latency_ms"] == pytest.approx(found["latency_cycles"] / found["clock_mhz"] / 1000)
+
+
+def test_simulate_loads_nothing_that_it_does_not_need(place: Path) -> None:
+    script = (
+        "import sys, pacemaker\n"
+        "try:\n    pacemaker.main()\nexcept SystemExit as ended:\n    assert not ended.code, ended.code\n"
+        f"print('loaded:', *sorted(set({HEAVY}) & sys.modules.keys()))"
+    )
+    for words in (["simulate", "run", "--json"], ["simulate", "wrn-10-1", "--machine", "line.yaml"]):
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, cwd=place)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1].strip() == "loaded:"
+
+
+@pytest.mark.parametrize(
+    ("network", "machine"),
+    [
+        ("wrn-16-2-1x3", "pipeline-64"),
+        ("wrn-16-2", "pipeline-1024"),
+        ("resnet-20", "line-64"),
+        ("wrn-16-2-1x3-keep", "line-128/layer_by_layer"),
+        ("wrn-16-2-1x3", "line.yaml"),
+        ("wrn-16-2-1x3", "budget.yaml"),
+        ("run", "pipeline.yaml"),
+        ("run", "line.yaml"),
+        ("run/student", "pipeline-6"),
+    ],
+)
+def test_simulate_on_presets_and_files(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], network: str, machine: str
+) -> None:
+    assert inside(["simulate", network, "--machine", machine, "--json"], monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found.keys() >= TOTALS
+    assert found["latency_cycles"] >= found["interval_cycles"] > 0
+    names = {"line.yaml": "[/odd] :name:", "budget.yaml": "eighty", "pipeline.yaml": "by hand"}
+    assert found["machine"] == names.get(machine, machine)
+    assert found["network"] == ("tiny" if network.startswith("run") else network)
+
+
+def test_a_machine_of_a_file_is_the_one_that_was_run(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside(["simulate", "run", "--machine", "pipeline.yaml", "--json"], monkeypatch)
+    found = json.loads(capsys.readouterr().out)
+    # Depths of 2 pixels of 1 channel and 4 of 2 channels; 6 multipliers; 16 outputs a frame, one a cycle.
+    layer = found["layers"][0]
+    assert (found["fifo_bytes"], found["multipliers"], found["clock_mhz"], layer["cycles"]) == (10, 6, 150.0, 16)
+
+
+def test_simulate_prints_names_as_they_are(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = Network("[b]tiny[/b]", Shape(4, 4, 1), (Layer("[/a]", "conv", (INPUT,), 2, Size(1, 3)),))
+    student.save(student_of(network, seed=1, images=3), place / "odd" / "student")
+    assert inside(["simulate", "odd", "--machine", "line.yaml"], monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("[b]tiny[/b] on [/odd] :name: at 100 MHz\n")
+    assert re.search(r"^ *\[/a\] +conv +4 x 4 ", out, re.MULTILINE)
+
+
+SIMULATE = ["simulate", "wrn-10-1", "--machine"]
+BAD = [
+    (["simulate", "wrn-10"], "network wrn-10: no such preset or run; "),
+    (["simulate", "wrn-40-4-1y3"], "network wrn-40-4-1y3: no such preset or run; did you mean wrn-40-4-1x3?"),
+    (["simulate", "empty"], "network empty: no such preset or run; "),
+    (["simulate", "file"], "network file: no such preset or run; "),
+    ([*SIMULATE, "pipeline"], "machine pipeline: no such preset or file; did you mean pipeline-64?"),
+    ([*SIMULATE, "missing.yaml"], "missing.yaml: no such file"),
+    ([*SIMULATE, "empty"], "empty: cannot be read (Is a directory)"),
+    ([*SIMULATE, "wrong-key.yaml"], "wrong-key.yaml: Object contains unknown field `lanes`"),
+    ([*SIMULATE, "wrong-type.yaml"], "wrong-type.yaml: Expected `int`, got `str` - at `$.pe`"),
+    ([*SIMULATE, "wrong-value.yaml"], "wrong-value.yaml: machine [/odd] :name:: pe 0 was found, more than 0 is wanted"),
+    ([*SIMULATE, "wrong-kind.yaml"], "wrong-kind.yaml: Invalid value 'systolic' - at `$.machine`"),
+    (
+        [*SIMULATE, "huge.yaml"],
+        f"machine [/odd] :name:: dram_latency_cycles {10**30} was found, at most {2**40} is wanted",
+    ),
+    (
+        ["simulate", "run", "--machine", "huge-fifo.yaml"],
+        f"edge input -> a: {10**30} pixels were found, at most {2**40} are wanted",
+    ),
+    ([*SIMULATE, "no-yaml.yaml"], "no-yaml.yaml: "),
+    ([*SIMULATE, "pipeline.yaml"], "layer "),
+    (
+        [*SIMULATE, "pipeline-1"],
+        "machine pipeline-1: 1 multipliers were found, at least 14 are wanted, "
+        "one for every conv and affine of the network",
+    ),
+    (
+        ["generate", "empty", "--out", "made"],
+        "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
+    ),
+    (
+        ["generate", "missing", "--out", "made"],
+        "missing: no student here (student/student.json is missing); make one with: pacemaker distill",
+    ),
+    (
+        ["generate", "run", "--out", "empty"],
+        "empty: it exists already; name another folder, or replace it with --force",
+    ),
+    (["generate", "run", "--out", "made", "--backend", "Quartz"], "backend Quartz: not generated here; "),
+    (
+        ["evaluate", "empty"],
+        "empty: no run here (recipe.json is missing); make one with: pacemaker distill --out empty",
+    ),
+    (
+        ["report", "empty"],
+        "empty: no run here (recipe.json is missing); make one with: pacemaker distill --out empty",
+    ),
+    (["report", "run", "--machine", "line-65"], "machine line-65: no such preset or file; did you mean line-64?"),
+    (["distill", "numbers"], "recipe 'numbers': neither a YAML file nor a preset; presets are digits, fashion-mnist"),
+    (["distill", "missing.yaml"], "missing.yaml: no such file"),
+    (["distill", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
+    (["distill", "recipe-type.yaml"], "recipe-type.yaml: Expected `int`, got `str` - at `$.seeds`"),
+    (["distill", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
+    (["distill", "digits", "--out", "file"], "file: cannot be made a folder (File exists)"),
+    (["codesign", "numbers"], "recipe 'numbers': neither a YAML file nor a preset; presets are digits, fashion-mnist"),
+    (["codesign", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
+    (["codesign", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
+    (["codesign", "digits", "--machine", "line-65", "--out", "made"], "machine line-65: no such preset or file; "),
+]
+NEEDS_TORCH = {"codesign", "distill", "evaluate", "report"}
+
+
+def whole_or_beginning(sentence: str) -> str:
+    """A sentence stands for itself; one that breaks off, for all that begin so."""
+    return re.escape(sentence) + (".+" if sentence.endswith(" ") else "")
+
+
+@pytest.mark.parametrize(("words", "sentence"), BAD, ids=[" ".join(words) for words, _ in BAD])
+def test_what_the_user_can_mend_is_told_in_one_line(
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    sentence: str,
+) -> None:
+    if words[0] in NEEDS_TORCH:
+        pytest.importorskip("torch")
+    before = everything_in(place)
+    assert inside(words, monkeypatch) == 2
+    told = capsys.readouterr()
+    err = told.err.removeprefix(COMPILING)
+    assert re.fullmatch(f"pacemaker: {whole_or_beginning(sentence)}\n", err), err
+    assert told.out == ""
+    assert everything_in(place) == before
+
+
+@pytest.mark.parametrize(
+    "words", [["simulate", "wrn-11-1"], ["generate", "run", "--out", "empty"], ["distill", "digits", "--out", "file/x"]]
+)
+def test_a_process_ends_with_2_and_one_line(place: Path, words: list[str]) -> None:
+    before = everything_in(place)
+    done = outside(*words, folder=place)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"pacemaker: .+\n", done.stderr), done.stderr
+    assert everything_in(place) == before
+
+
+@pytest.mark.parametrize("damage", ["truncated", "no arrays", "broken arrays", "another version"])
+def test_a_damaged_student_is_told_in_one_line(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], damage: str
+) -> None:
+    record, arrays = place / "run" / "student" / "student.json", place / "run" / "student" / "student.safetensors"
+    if damage == "truncated":
+        record.write_bytes(record.read_bytes()[:-40])
+    elif damage == "no arrays":
+        arrays.unlink()
+    elif damage == "broken arrays":
+        arrays.write_bytes(arrays.read_bytes()[:-9])
+    else:
+        record.write_text(re.sub(r'"version": *\d+', '"version": 999', record.read_text()))
+    assert inside(["simulate", "run"], monkeypatch) == 2
+    told = capsys.readouterr()
+    file = "student.safetensors" if "arrays" in damage else "student.json"
+    assert re.fullmatch(rf"pacemaker: run/student/{file}: .+\n", told.err), told.err
+    assert told.out == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inside([command, "--help"], monkeypatch) == 0
+    told = capsys.readouterr()
+    assert told.out.startswith(f"Usage: pacemaker {command} ")
+    assert told.err == ""
+
+
+def test_the_front_page_names_every_command_and_no_other(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inside(["--help"], monkeypatch) == 0
+    listed = capsys.readouterr().out.split("Commands:\n")[1]
+    assert tuple(re.findall(r"^  (\w+)", listed, re.MULTILINE)) == COMMANDS
+
+
+@pytest.mark.parametrize("words", [["nothing"], ["simulate"], ["simulate", "wrn-10-1", "--speed"], ["generate", "run"]])
+def test_words_that_are_no_command_end_with_2(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inside(words, monkeypatch) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.search(r"^Error: .+\.\n\Z|^Error: .+\n\Z", told.err, re.MULTILINE), told.err
+    assert "Traceback" not in told.err

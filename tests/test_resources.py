@@ -1,0 +1,104 @@
+"""Estimates say that they are, and count what the structure asks for."""
+
+import msgspec
+import pytest
+from random_networks import random_network, random_pipeline
+
+from hw.accelerator import Engine, Fifo, Pipeline
+from hw.network import INPUT, Layer, Network, Padding, Shape, Size
+from hw.passes import executed
+from hw.presets import preset
+from hw.resources import estimate
+
+
+def machine(network, engines=None, depth=2):
+    """Two pixels a FIFO and, where nothing else is said, one multiplier a layer."""
+    edges = [*map(str, network.edges), f"{network.output.name} -> output"]
+    folding = {layer.name: Engine(1, 1) for layer in network.layers} | (engines or {})
+    return Pipeline("m", 100.0, folding, {edge: Fifo(depth) for edge in edges})
+
+
+def single(kernel, channels=16, cols=64, rows=8, outputs=16):
+    padding = Padding(kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2)
+    layer = Layer("c", "conv", (INPUT,), outputs, Size(*kernel), padding=padding)
+    return Network("n", Shape(rows, cols, channels), (layer,))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_an_estimate_is_marked_as_one_and_counts_every_multiplier(seed):
+    network = random_network(seed)
+    pipeline = random_pipeline(seed, network)
+    found = estimate(network, pipeline, 8, 8)
+    assert (found.source, found.design, found.error) == ("estimate", "rtl", None)
+    multipliers = 0
+    for layer in network.layers:
+        engine = pipeline.engines[layer.name]
+        if layer.kind == "conv":
+            multipliers += engine.pe * engine.simd
+        elif layer.kind == "affine":
+            multipliers += engine.pe
+    assert found.dsp == multipliers
+    assert found.lut > 0
+    assert found.ff > 0
+    assert found.bram18 >= 0
+
+
+def test_a_fold_of_4_by_8_takes_32_multipliers():
+    network = single((1, 3))
+    assert estimate(network, machine(network, {"c": Engine(4, 8)}), 8, 8).dsp == 32
+
+
+@pytest.mark.parametrize("folding", [Engine(1, 1), Engine(4, 8), Engine(16, 16)])
+@pytest.mark.parametrize("bits", [4, 8, 16])
+def test_1x3_needs_no_more_block_ram_or_multipliers_than_3x3_at_equal_folding(folding, bits):
+    row, full = (
+        estimate(network, machine(network, {"c": folding}), bits, bits) for network in (single((1, 3)), single((3, 3)))
+    )
+    assert row.bram18 <= full.bram18
+    assert row.ff <= full.ff
+    assert row.dsp == full.dsp
+
+
+def test_a_whole_1xn_network_needs_less_block_ram_than_its_nxn_twin():
+    row, full = (
+        estimate(network, machine(network), 8, 8)
+        for network in (executed(preset("wrn-16-2-1x3-keep")), executed(preset("wrn-16-2")))
+    )
+    assert row.bram18 < full.bram18
+
+
+def test_line_buffers_and_weights_counted_by_hand():
+    """3x3, 64 columns, 16 channels, 8 bits: 2 lines of 8192 bits are one block RAM by size, 4 by their 128-bit port."""
+    network = single((3, 3))
+    weight_bits = 9 * 16 * 16 * 8
+    assert -(-weight_bits // 18432) == 1
+    assert estimate(network, machine(network), 8, 8).bram18 == 4 + 1
+
+
+def test_a_line_buffer_has_a_line_less_than_the_kernel_has_rows():
+    """5x3 over 256 columns of 4 channels: 4 lines of 8192 bits are two block RAMs; 7680 bits of weights are one."""
+    network = single((5, 3), channels=4, cols=256)
+    assert estimate(network, machine(network), 8, 8).bram18 == 2 + 1
+
+
+def test_small_memories_take_no_block_ram():
+    network = single((3, 3), channels=1, cols=8, outputs=2)
+    assert estimate(network, machine(network), 8, 8).bram18 == 0
+
+
+def test_a_deep_fifo_takes_block_ram():
+    network = single((1, 1), channels=4, outputs=2)
+    shallow, deep = (estimate(network, machine(network, depth=depth), 8, 8).bram18 for depth in (2, 600))
+    assert (shallow, deep) == (0, 2 + 1)
+
+
+def test_a_mean_over_the_map_keeps_sums_and_not_rows():
+    mean = Layer("m", "mean", (INPUT,), kernel=Size(64, 64), stride=Size(64, 64))
+    network = Network("n", Shape(64, 64, 4), (mean,))
+    assert estimate(network, machine(network), 8, 8).bram18 == 0
+
+
+def test_an_estimate_comes_back_from_json():
+    network = single((1, 3))
+    found = estimate(network, machine(network), 8, 8)
+    assert msgspec.json.decode(msgspec.json.encode(found), type=type(found)) == found
