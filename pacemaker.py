@@ -177,6 +177,9 @@ def main() -> None:
     except KeyboardInterrupt:
         typer.echo("pacemaker: stopped", err=True)
         sys.exit(130)
+    except OSError as error:
+        typer.echo(f"pacemaker: {error.filename or 'output'}: {error.strerror}", err=True)
+        sys.exit(2)
 
 
 @contextmanager

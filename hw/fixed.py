@@ -86,17 +86,6 @@ def _saturated(integers: Integers, fmt: Format) -> Integers:
     return np.minimum(np.maximum(integers, fmt.low), fmt.high)
 
 
-def smallest_format(magnitude: float, width: int, signed: bool) -> Format:
-    """The format of `width` bits with the most fraction bits that still holds `magnitude` without saturating."""
-    top = (1 << (width - signed)) - 1
-    integer = width
-    while magnitude <= top * 2.0 ** -(width - integer + 1) and integer > width - 24:
-        integer -= 1
-    while magnitude > top * 2.0 ** -(width - integer):
-        integer += 1
-    return Format(width, integer, signed)
-
-
 def accumulator_width(largest: int) -> int:
     """Signed bits that hold every integer of at most this magnitude."""
     return int(largest).bit_length() + 1

@@ -47,7 +47,7 @@ def precision_of(made: Student) -> Precision:
     """The widest activation and the widest weight of a student; the logits do not count."""
     inner = [formats for name, formats in made.formats.items() if name != made.network.output.name]
     weights = [formats.weight.width for formats in made.formats.values() if formats.weight is not None]
-    return Precision(max(formats.out.width for formats in inner), max(weights))
+    return Precision(max(formats.out.width for formats in inner), max(weights, default=1))
 
 
 def kernel_ready(machine: Machine) -> bool:

@@ -115,7 +115,7 @@ def test_a_network_that_does_not_fit_is_told_in_its_row(runs, tmp_path):
 
 
 def test_an_unknown_machine_is_told_before_anything_is_trained(tmp_path):
-    with pytest.raises(BadInput, match="^machine pipelin-64: no such preset or file; did you mean pipeline-64\\?$"):
+    with pytest.raises(BadInput, match=r"^machine pipelin-64: no such preset or file; did you mean pipeline-64\?$"):
         codesign.codesign(small_recipe(), tmp_path / "run", ["pipelin-64"])
     assert not (tmp_path / "run").exists()
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import BadInput
-from hw.fixed import Format, accumulator_width, dequantise, divide, quantise, requantise, smallest_format
+from hw.fixed import Format, accumulator_width, dequantise, divide, quantise, requantise
 
 FORMATS = st.builds(Format, st.integers(1, 16), st.integers(-12, 20), st.booleans())
 INTEGERS = st.integers(-(2**20), 2**20)
@@ -129,17 +129,6 @@ def test_a_width_out_of_range_is_refused(width):
     with pytest.raises(BadInput) as error:
         Format(width, 2)
     assert str(error.value) == f"format fixed<{width},2>: a width of 1 to 62 bits is wanted"
-
-
-@checked
-@given(st.floats(1e-4, 1e6), st.integers(2, 16), st.booleans())
-def test_the_smallest_format_holds_the_magnitude_and_with_less_before_the_point_would_not(magnitude, width, signed):
-    fmt = smallest_format(magnitude, width, signed)
-    finer = Fraction(2) ** (fmt.integer - 1 - width) * fmt.high
-    assert fmt.width == width
-    assert fmt.signed == signed
-    assert fmt.high * Fraction(2) ** (fmt.integer - width) >= Fraction(magnitude)
-    assert Fraction(magnitude) > finer or fmt.fraction == 24
 
 
 @checked
