@@ -28,7 +28,8 @@ class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Folding of one engine: `pe` output channels and `simd` inputs a cycle.
 
     For a conv `pe` divides its outputs and `simd` its inputs, or is a multiple of them that divides inputs x taps with
-    the inputs left whole. Every other kind works on `pe` channels a cycle, and its `simd` is 1.
+    the inputs left whole. Every other kind works on `pe` channels a cycle (they divide every input of a concat), and
+    its `simd` is 1.
     """
 
     pe: int

@@ -149,9 +149,7 @@ def run(
         write_text(design.folder / "input.hex", hex_words(words, student.formats[INPUT].out.width))
         write_text(design.folder / "valid.hex", _bit_lines(handshakes.valid))
         write_text(design.folder / "ready.hex", _bit_lines(handshakes.ready))
-        pixels = student.network.shapes[student.network.output.name].pixels
-        counts = len(words), len(images) * pixels * design.out_words
-        bench = "\n".join(_bench(student, pipeline, design, handshakes, *counts)) + "\n"
+        bench = "\n".join(_bench(student, pipeline, design, handshakes, len(images))) + "\n"
         write_text(design.folder / "bench.sv", bench)
         lines = _simulate(design, simulator)
     return _parsed(student, design, lines)
@@ -169,9 +167,16 @@ def _bit_lines(bits: Cycles) -> str:
 
 
 def _bench(
-    student: Student, pipeline: Pipeline, design: rtl.Design, handshakes: Handshakes, in_words: int, out_words: int
+    student: Student, pipeline: Pipeline, design: rtl.Design, handshakes: Handshakes, frames: int
 ) -> Iterator[str]:
-    """A test bench that feeds words, prints "S node cycle" and "D word", and ends with "E cycle" or "T cycle"."""
+    """A test bench that feeds words, prints "S node cycle" and "D word", and ends with "E cycle" or "T cycle".
+
+    It goes on until every node has started every pixel, those too that no output needs any more.
+    """
+    shapes = student.network.shapes
+    in_words = frames * shapes[INPUT].pixels * design.in_words
+    out_words = frames * shapes[student.network.output.name].pixels * design.out_words
+    pixels = frames * (sum(shape.pixels for shape in shapes.values()) + shapes[student.network.output.name].pixels)
     valid, ready = max(1, handshakes.valid.size), max(1, handshakes.ready.size)
     yield "module bench;"
     yield "    logic clk = 0, rst = 1;"
@@ -180,7 +185,7 @@ def _bench(
     yield f"    logic [{design.in_word_bits - 1}:0] in_data, words [{in_words}];"
     yield f"    logic [{design.out_word_bits - 1}:0] out_data;"
     yield f"    logic valid [{valid}], ready [{ready}];"
-    yield "    integer cycle = 0, sent = 0, got = 0, quiet = 0;"
+    yield "    integer cycle = 0, sent = 0, got = 0, quiet = 0, started = 0, ended = 0;"
     yield f"    {TOP} dut (.*);"
     yield "    initial begin"
     yield '        $readmemh("input.hex", words);'
@@ -200,13 +205,15 @@ def _bench(
     yield "        if (in_valid && in_ready) begin sent <= sent + 1; quiet <= 0; end"
     for name, own in design.nodes.items():
         signal = f"dut.{own}.take" if name == OUTPUT else f"dut.{own}.reserve"
-        yield f'        if ({signal}) begin $display("S {own} %0d", cycle); quiet <= 0; end'
+        yield f'        if ({signal}) begin $display("S {own} %0d", cycle); started = started + 1; quiet <= 0; end'
     yield "        if (out_valid && out_ready) begin"
     yield '            $display("D %h", out_data);'
-    yield "            got <= got + 1;"
+    yield "            got = got + 1;"
+    yield "            ended = cycle + 1;"
     yield "            quiet <= 0;"
-    yield f'            if (got == {out_words - 1}) begin $display("E %0d", cycle + 1); $finish; end'
     yield "        end"
+    all_done = f"got == {out_words} && started == {pixels}"
+    yield f'        if ({all_done}) begin $display("E %0d", ended); $finish; end'
     silence = _longest_silence(student, pipeline, handshakes)
     yield f'        if (quiet > {silence}) begin $display("T %0d", cycle); $finish; end'
     yield "    end"

@@ -4,6 +4,7 @@ The interval of a pipeline is that of its slowest engine, and engines share noth
 interval is the least T for which the cheapest foldings of all layers within T cycles fit together: exact, by bisection.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -43,10 +44,9 @@ def pipeline(network: Network, budget: Budget) -> Pipeline:
 
 def _options(network: Network, layer: Layer) -> list[_Option]:
     """Foldings of a layer, each cheaper than all that are as fast: by rising cost and falling cycles."""
-    outputs = network.shapes[layer.name]
     inputs = network.input_shape(layer)
     found = []
-    for pe in _divisors(outputs.channels):
+    for pe in _divisors(_shared_channels(network, layer)):
         for simd in _simds(inputs.channels, layer.taps) if layer.kind == "conv" else [1]:
             engine = Engine(pe, simd)
             macs = {"conv": pe * simd, "affine": pe}.get(layer.kind, 0)
@@ -65,6 +65,13 @@ def _frame_cycles(network: Network, layer: Layer, engine: Engine) -> int:
     """Cycles in which an engine that never waits reads a frame and issues its results."""
     issue = network.shapes[layer.name].pixels * simulator.issue_cycles(network, layer, engine)
     return max(issue, network.input_shape(layer).pixels * simulator.copy_cycles(network, layer, engine))
+
+
+def _shared_channels(network: Network, layer: Layer) -> int:
+    """What PEs must divide: a layer's outputs; of a concat every input."""
+    if layer.kind == "concat":
+        return math.gcd(*(network.shapes[source].channels for source in layer.inputs))
+    return network.shapes[layer.name].channels
 
 
 def _simds(channels: int, taps: int) -> list[int]:

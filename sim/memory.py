@@ -12,12 +12,6 @@ def bytes_of(items: int, bits: int) -> int:
     return -(-items * bits // 8)
 
 
-def least_window_pixels(network: Network, layer: Layer) -> int:
-    """Least capacity of a windowed layer's buffer: (KH - 1) rows and KW pixels of its input."""
-    cols = network.input_shape(layer).cols
-    return (layer.kernel.rows - 1) * cols + layer.kernel.cols
-
-
 def line_buffer_pixels(network: Network, layer: Layer) -> int:
     """Pixels of the KH - 1 rows that a layer keeps beside the one at hand.
 
@@ -45,14 +39,12 @@ def line_buffer_bytes(network: Network, layer: Layer, precision: Precision) -> i
 
 
 def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision: Precision) -> int:
-    """The rest of a windowed layer's buffer: pixels beyond the line buffer, or the sum at hand and spare pixels."""
+    """The rest of a windowed layer's buffer: pixels beyond the line buffer, or the sum at hand."""
     if not layer.windowed:
         return 0
     channels = network.input_shape(layer).channels
     if layer.accumulates:
-        spare = capacity_pixels - least_window_pixels(network, layer)
-        sum_at_hand = bytes_of(channels, ACCUMULATOR_BITS) if kept_sums(network, layer) == 1 else 0
-        return sum_at_hand + bytes_of(spare * channels, precision.activation_bits)
+        return bytes_of(channels, ACCUMULATOR_BITS) if kept_sums(network, layer) == 1 else 0
     pixels = capacity_pixels - line_buffer_pixels(network, layer)
     return bytes_of(pixels * channels, precision.activation_bits)
 

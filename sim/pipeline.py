@@ -6,8 +6,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.accelerator import Engine, Fifo, Pipeline
-from hw.errors import BadInput, Deadlock, nearest
+from hw import fit
+from hw.accelerator import Engine, Pipeline
+from hw.errors import BadInput, Deadlock
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
 from sim import kernels_pipeline, memory
 from sim.result import LayerResult, Precision, Result, summarise
@@ -15,8 +16,6 @@ from sim.result import LayerResult, Precision, Result, summarise
 DEPTH_CYCLES = {"conv": 4, "mean": 4, "affine": 3, "max": 2, "add": 2, "concat": 1}
 """Registers from an engine's issue to the FIFO's write port."""
 STEADY_FRAMES = 3
-LARGEST = 1 << 40
-"""Pixels of a FIFO or a buffer: more would leave the kernel's 64-bit integers no room to count."""
 Cycles = NDArray[np.int64]
 
 
@@ -193,7 +192,7 @@ def _deadlock(packed: _Packed, stamps: Stamps) -> Deadlock:
 def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
     if frames < 1:
         raise BadInput(f"frames: {frames} was found, at least 1 is wanted")
-    _check_machine(network, pipeline)
+    fit.check(network, pipeline)
     names = (INPUT, *network.by_name, OUTPUT)
     edges = (*network.edges, Edge(network.output.name, OUTPUT))
     index = {name: i for i, name in enumerate(names)}
@@ -214,7 +213,7 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
     for edge in edges:
         w, r, cap = _edge_timing(network, pipeline, edge)
         pixels = network.shapes[edge.source].pixels
-        depth = fifo(pipeline, edge).depth
+        depth = fit.fifo(pipeline, edge).depth
         edge_rows.append((index[edge.source], copy_base, pixels, depth, w, r, cap, free_base))
         copy_base += pixels * frames
         reader = network.by_name.get(edge.target)
@@ -231,20 +230,6 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
         np.concatenate([*need, np.zeros(1, np.int64)]),
         np.concatenate([*free, np.zeros(1, np.int64)]),
     )
-
-
-def _check_machine(network: Network, pipeline: Pipeline) -> None:
-    for key in ("source_channels", "sink_channels"):
-        if getattr(pipeline, key) < 0:
-            raise BadInput(f"machine {pipeline.name}: {key} {getattr(pipeline, key)} was found, at least 0 is wanted")
-    sizes = [(edge, fifo.depth) for edge, fifo in pipeline.fifos.items()] + list(pipeline.buffers.items())
-    for edge, size in sizes:
-        if size > LARGEST:
-            raise BadInput(f"edge {edge}: {size} pixels were found, at most {LARGEST} are wanted")
-    windowed = [str(Edge(layer.inputs[0], layer.name)) for layer in network.layers if layer.windowed]
-    for edge in pipeline.buffers:
-        if edge not in windowed:
-            raise BadInput(f"machine {pipeline.name}: buffer {edge} is no edge to a window{nearest(edge, windowed)}")
 
 
 def _lists(rows: list[list[int]]) -> Cycles:
@@ -264,13 +249,13 @@ class _NodeRow:
 def _node_row(network: Network, pipeline: Pipeline, name: str) -> _NodeRow:
     if name in (INPUT, OUTPUT):
         shape = network.shapes[INPUT if name == INPUT else network.output.name]
-        width = (pipeline.source_channels if name == INPUT else pipeline.sink_channels) or shape.channels
-        return _NodeRow(shape.pixels, -(-shape.channels // width), 0, False)
+        width = fit.port_channels(network, pipeline, name)
+        return _NodeRow(shape.pixels, shape.channels // width, 0, False)
     layer = network.by_name[name]
-    engine = checked_engine(network, pipeline, layer)
+    engine = fit.engine(network, pipeline, layer)
     latency = 0
     if not layer.windowed:
-        latency = max(fifo(pipeline, Edge(source, name)).read_latency_cycles for source in layer.inputs)
+        latency = max(fit.fifo(pipeline, Edge(source, name)).read_latency_cycles for source in layer.inputs)
     depth = DEPTH_CYCLES[layer.kind] + latency
     return _NodeRow(network.shapes[name].pixels, issue_cycles(network, layer, engine), depth, layer.windowed)
 
@@ -281,57 +266,8 @@ def _edge_timing(network: Network, pipeline: Pipeline, edge: Edge) -> tuple[int,
     if reader is None or not reader.windowed:
         return 0, 0, 1
     engine = pipeline.engines[reader.name]
-    latency = fifo(pipeline, edge).read_latency_cycles
-    return copy_cycles(network, reader, engine), latency, window_pixels(network, pipeline, reader)
-
-
-def window_pixels(network: Network, pipeline: Pipeline, layer: Layer) -> int:
-    """Capacity of a windowed layer's buffer: as the machine says, or the least and one pixel more."""
-    least = memory.least_window_pixels(network, layer)
-    capacity = pipeline.buffers.get(str(Edge(layer.inputs[0], layer.name)), least + 1)
-    if capacity < least:
-        raise BadInput(
-            f"layer {layer.name}: a window buffer of {capacity} pixels was found, at least {least} are wanted"
-        )
-    return capacity
-
-
-def fifo(pipeline: Pipeline, edge: Edge) -> Fifo:
-    """The FIFO of an edge.
-
-    Raises:
-        BadInput: the machine has none, or one without a slot.
-    """
-    found = pipeline.fifos.get(str(edge))
-    if found is None:
-        raise BadInput(f"edge {edge}: machine {pipeline.name} has no FIFO for it; one of at least 1 pixel is wanted")
-    if found.depth < 1:
-        raise BadInput(f"edge {edge}: a FIFO of depth {found.depth} was found, at least 1 is wanted")
-    return found
-
-
-def checked_engine(network: Network, pipeline: Pipeline, layer: Layer) -> Engine:
-    """The engine of a layer, its folding checked.
-
-    Raises:
-        BadInput: the machine has none, or its folding does not divide the layer.
-    """
-    engine = pipeline.engines.get(layer.name)
-    if engine is None:
-        raise BadInput(f"layer {layer.name}: machine {pipeline.name} has no engine for it; is it another network's?")
-    outputs = network.shapes[layer.name].channels
-    if engine.pe < 1 or outputs % engine.pe:
-        raise BadInput(f"layer {layer.name}: {engine.pe} PEs do not divide its {outputs} output channels")
-    if layer.kind != "conv" and engine.simd != 1:
-        raise BadInput(f"layer {layer.name}: SIMD {engine.simd} was found, {layer.kind} wants 1")
-    inputs = network.input_shape(layer).channels
-    wide = engine.simd % inputs == 0 and layer.taps % max(engine.simd // inputs, 1) == 0 if engine.simd > 0 else False
-    if layer.kind == "conv" and not (engine.simd > 0 and inputs % engine.simd == 0) and not wide:
-        raise BadInput(
-            f"layer {layer.name}: SIMD {engine.simd} neither divides its {inputs} input channels "
-            f"nor is {inputs} times a divisor of its {layer.taps} taps"
-        )
-    return engine
+    latency = fit.fifo(pipeline, edge).read_latency_cycles
+    return copy_cycles(network, reader, engine), latency, fit.window_pixels(network, pipeline, reader)
 
 
 @lru_cache(maxsize=256)
@@ -365,7 +301,7 @@ def _layer_result(
     starved = np.maximum(ready - begin, 0)
     blocked = starts - begin - starved
     pixels = network.shapes[layer.name].pixels
-    capacity = window_pixels(network, pipeline, layer) if layer.windowed else 0
+    capacity = fit.window_pixels(network, pipeline, layer) if layer.windowed else 0
     return LayerResult(
         name=layer.name,
         kind=layer.kind,
@@ -408,7 +344,7 @@ def _fifo_bytes(network: Network, pipeline: Pipeline, precision: Precision, laye
     edges = [Edge(source, layer.name) for source in layer.inputs]
     if layer is network.output:
         edges.append(Edge(layer.name, OUTPUT))
-    sizes = [fifo(pipeline, edge).depth * network.shapes[edge.source].channels for edge in edges]
+    sizes = [fit.fifo(pipeline, edge).depth * network.shapes[edge.source].channels for edge in edges]
     return sum(memory.bytes_of(size, precision.activation_bits) for size in sizes)
 
 

@@ -1,5 +1,6 @@
 """Small random networks and machines for them, all from a seed: the ground on which an engine meets its oracle."""
 
+from math import gcd
 from random import Random
 
 import msgspec
@@ -149,6 +150,8 @@ def _shape(layer: Layer, inputs: list[Shape]) -> Shape:
 def _engine(rng: Random, network: Network, layer: Layer) -> Engine:
     """A folding that divides; the fastest one where none drawn is fast enough to test in a moment."""
     channels = network.shapes[layer.name].channels
+    if layer.kind == "concat":
+        channels = gcd(*(network.shapes[source].channels for source in layer.inputs))
     options = [Engine(pe, simd) for pe in _divisors(channels) for simd in _simds(network, layer)]
     quick = [engine for engine in options if _work(network, layer, engine) <= LARGEST_WORK_CYCLES]
     return rng.choice(quick) if quick else options[-1]
@@ -196,9 +199,10 @@ def _buffers(rng: Random, network: Network) -> dict[str, int]:
     for layer in network.layers:
         if layer.windowed and rng.random() < 0.85:
             spare = rng.choice((0, 0, 0, rng.randint(0, network.input_shape(layer).cols + 2)))
+            spare *= not layer.accumulates
             buffers[f"{layer.inputs[0]} -> {layer.name}"] = least_buffer(network, layer) + spare
     return buffers
 
 
 def _port(rng: Random, channels: int) -> int:
-    return rng.choice((0, rng.randint(1, channels)))
+    return rng.choice((0, rng.choice(_divisors(channels))))

@@ -28,7 +28,8 @@ def budget(macs: int) -> Budget:
 def foldings(network: Network, layer: Layer) -> list[Engine]:
     """Every engine that divides a layer."""
     outputs, inputs = network.shapes[layer.name].channels, network.shapes[layer.inputs[0]].channels
-    pes = [pe for pe in range(1, outputs + 1) if outputs % pe == 0]
+    split = [network.shapes[source].channels for source in layer.inputs] if layer.kind == "concat" else [outputs]
+    pes = [pe for pe in range(1, outputs + 1) if not any(channels % pe for channels in split)]
     if layer.kind != "conv":
         return [Engine(pe) for pe in pes]
     taps = layer.kernel.rows * layer.kernel.cols

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from hw.accelerator import Engine, Pipeline
-from hw.errors import BadInput, UnsupportedLayer
+from hw.errors import UnsupportedLayer
+from hw.fit import window_pixels
 from hw.fixed import Format, Integers, accumulator_width
 from hw.network import Edge, Layer, Network
 from hw.student import Student, accumulator
@@ -80,26 +81,6 @@ def _steps(layer: Layer) -> Parameters:
     }
 
 
-def window_capacity(network: Network, pipeline: Pipeline, layer: Layer) -> int:
-    """Pixels of a windowed layer's buffer: as the machine says, or the least and one more; sums take the least.
-
-    Raises:
-        BadInput: less than the least, or more where sums are kept.
-    """
-    least = (layer.kernel.rows - 1) * network.input_shape(layer).cols + layer.kernel.cols
-    usual = least if layer.accumulates else least + 1
-    capacity = pipeline.buffers.get(str(Edge(layer.inputs[0], layer.name)), usual)
-    if capacity < least:
-        raise BadInput(
-            f"layer {layer.name}: a window buffer of {capacity} pixels was found, at least {least} are wanted"
-        )
-    if layer.accumulates and capacity > least:
-        raise BadInput(
-            f"layer {layer.name}: it keeps sums, so a buffer of {least} pixels is wanted; {capacity} were found"
-        )
-    return capacity
-
-
 def _conv(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, name: str) -> Instance:
     network = student.network
     sums = accumulator(student, layer)
@@ -107,7 +88,7 @@ def _conv(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, na
         **_geometry(network, layer),
         **_steps(layer),
         "OUT_CHANNELS": network.shapes[layer.name].channels,
-        "CAPACITY": window_capacity(network, pipeline, layer),
+        "CAPACITY": window_pixels(network, pipeline, layer),
         "PE": engine.pe,
         "SIMD": engine.simd,
         **_input(student, pipeline, layer),
@@ -215,9 +196,9 @@ def _pool(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) ->
         parameters["SHIFT"] = student.fraction(layer.inputs[0]) - student.fraction(layer.name)
     else:
         parameters |= dict(_division(student, layer))
-    capacity = window_capacity(network, pipeline, layer)
     if layer.accumulates:
         return parameters
+    capacity = window_pixels(network, pipeline, layer)
     return {**parameters, **_steps(layer), "MEAN": int(layer.kind == "mean"), "CAPACITY": capacity}
 
 

@@ -28,6 +28,8 @@ module pm_affine #(
     output logic [PE*OUT_BITS-1:0]  wr_data
 );
     localparam int II = CHANNELS / PE;
+    localparam int FULL_BITS = IN_BITS + 1 + WEIGHT_BITS;
+    localparam int PRODUCT_BITS = (FULL_BITS < SUM_BITS) ? FULL_BITS : SUM_BITS;    // no product is beyond the sum
     localparam int STEP_BITS = (II > 1) ? $clog2(II) : 1;
     logic start, busy, last;
     logic [STEP_BITS-1:0] step, step_0, step_1;
@@ -61,7 +63,7 @@ module pm_affine #(
         for (genvar p = 0; p < PE; p++) begin : g_pe
             logic signed [IN_BITS:0] value;
             logic signed [WEIGHT_BITS-1:0] weight;
-            logic signed [IN_BITS+WEIGHT_BITS:0] product;
+            logic signed [PRODUCT_BITS-1:0] product;
             logic signed [SUM_BITS-1:0] bias, sum;
             logic [OUT_BITS-1:0] result;
             assign value = {IN_SIGNED & rd_data[(p+1)*IN_BITS-1], rd_data[p*IN_BITS+:IN_BITS]};
@@ -70,7 +72,7 @@ module pm_affine #(
             pm_requantise #(.IN_BITS(SUM_BITS), .SHIFT(SHIFT), .OUT_BITS(OUT_BITS), .OUT_SIGNED(OUT_SIGNED))
                 requantise (.in(sum), .out(result));
             always_ff @(posedge clk) begin
-                product <= (IN_BITS + WEIGHT_BITS + 1)'(value) * (IN_BITS + WEIGHT_BITS + 1)'(weight);
+                product <= PRODUCT_BITS'(FULL_BITS'(value) * FULL_BITS'(weight));
                 sum <= SUM_BITS'(product) + bias;
                 wr_data[p*OUT_BITS+:OUT_BITS] <= result;
             end

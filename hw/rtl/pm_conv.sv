@@ -109,7 +109,8 @@ module pm_conv #(
     pm_follow #(.STAGES(2)) follow_sum (.last(tap == '0 && word == '0), .wr_valid(busy_2), .wr_last(first_2), .*);
 
     // 2: products. 3: sums. 4: requantised.
-    localparam int PRODUCT_BITS = IN_BITS + 1 + WEIGHT_BITS;
+    localparam int FULL_BITS = IN_BITS + 1 + WEIGHT_BITS;
+    localparam int PRODUCT_BITS = (FULL_BITS < SUM_BITS) ? FULL_BITS : SUM_BITS;    // no product is beyond the sum
     always_ff @(posedge clk) bias <= bias_rom[group_1];
     generate
         for (genvar p = 0; p < PE; p++) begin : g_pe
@@ -119,7 +120,7 @@ module pm_conv #(
                 logic signed [WEIGHT_BITS-1:0] weight;
                 assign value = {IN_SIGNED & words[(s+1)*IN_BITS-1], words[s*IN_BITS+:IN_BITS]};
                 assign weight = weights[(p*SIMD+s)*WEIGHT_BITS+:WEIGHT_BITS];
-                always_ff @(posedge clk) products[s] <= PRODUCT_BITS'(value) * PRODUCT_BITS'(weight);
+                always_ff @(posedge clk) products[s] <= PRODUCT_BITS'(FULL_BITS'(value) * FULL_BITS'(weight));
             end
             logic signed [SUM_BITS-1:0] sum, total, begin_with;
             assign begin_with = first_2 ? bias[p*SUM_BITS+:SUM_BITS] : sum;

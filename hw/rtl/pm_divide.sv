@@ -19,7 +19,7 @@ module pm_divide #(
     assign scaled = (WORK_BITS'(sum) << UP) + ADDEND[WORK_BITS-1:0];
     always_ff @(posedge clk) product <= scaled * MULTIPLIER[WORK_BITS-1:0];
     logic signed [WORK_BITS:0] quotient;
-    assign quotient = $signed({1'b0, product >> DROP}) - ZERO;
+    assign quotient = $signed({1'b0, product >> DROP}) - (WORK_BITS + 1)'(ZERO);
     logic [OUT_BITS-1:0] result;
     pm_requantise #(.IN_BITS(WORK_BITS + 1), .SHIFT(0), .OUT_BITS(OUT_BITS), .OUT_SIGNED(OUT_SIGNED))
         requantise (.in(quotient), .out(result));

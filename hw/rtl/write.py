@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from hw import fit
 from hw.accelerator import Engine, Pipeline
-from hw.errors import BadInput
 from hw.files import make_folder, write_text
 from hw.fixed import Format
 from hw.network import INPUT, OUTPUT, Edge, Layer
@@ -42,13 +42,14 @@ def write(student: Student, pipeline: Pipeline, folder: Path) -> Design:
     """Write `rtl/*.sv` and `rtl/*.hex` below `folder`.
 
     Raises:
-        BadInput: the machine does not belong to the network, or feeds it in words that do not divide a pixel.
+        BadInput: the machine does not belong to the network.
+        UnsupportedLayer: a mean whose constants do not fit.
     """
     network = student.network
     names = _identifiers((INPUT, *network.by_name, OUTPUT))
     edges = {str(edge): f"fifo_{i}" for i, edge in enumerate(_edges(student))}
-    in_channels = _port(pipeline.source_channels, network.shapes[INPUT].channels, "source")
-    out_channels = _port(pipeline.sink_channels, network.shapes[network.output.name].channels, "sink")
+    fit.check(network, pipeline)
+    in_channels, out_channels = (fit.port_channels(network, pipeline, name) for name in (INPUT, OUTPUT))
     target = folder / "rtl"
     make_folder(target)
     sources = []
@@ -79,13 +80,6 @@ def write(student: Student, pipeline: Pipeline, folder: Path) -> Design:
 
 def _edges(student: Student) -> tuple[Edge, ...]:
     return (*student.network.edges, Edge(student.network.output.name, OUTPUT))
-
-
-def _port(width: int, channels: int, what: str) -> int:
-    chosen = width or channels
-    if channels % chosen:
-        raise BadInput(f"{what}: {chosen} channels a cycle do not divide the {channels} of a pixel")
-    return chosen
 
 
 def _identifiers(names: tuple[str, ...]) -> dict[str, str]:
