@@ -1,6 +1,7 @@
 """The command line: words, flags, exit codes; no logic.
 
-Exit codes: 0 done, 2 something that the user can mend (one sentence on stderr), 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a comparison that failed, 2 something that the user can mend (one sentence on stderr), 130 stopped
+by Ctrl-C.
 """
 
 import sys
@@ -145,6 +146,32 @@ def generate(
         sys.stdout.write(to_json(project.manifest))
     else:
         typer.echo(f"{out}: {project.manifest.compared or NO_COMPILER}")
+
+
+@app.command()
+def cosim(
+    run: Run,
+    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    frames: Annotated[int, typer.Option(help="Test images, a frame each.")] = 3,
+    simulator: Annotated[str, typer.Option(help="icarus or verilator.")] = "icarus",
+    out: Annotated[Path | None, typer.Option(help="Keep the design and its test bench here.")] = None,
+    json: Json = False,
+) -> None:
+    """Run a run's student in RTL: every cycle against the simulator, every bit against the reference."""
+    from hw import accelerator
+    from hw.files import to_json
+    from sim import cosim as cosimulation
+
+    verdict = cosimulation.check_run(
+        run,
+        accelerator.pipeline_machine(machine),
+        frames,
+        simulator=cosimulation.simulator_named(simulator),
+        out=out,
+    )
+    sys.stdout.write(to_json(verdict) if json else f"{verdict}\n")
+    if not verdict.exact:
+        sys.exit(1)
 
 
 @app.command()

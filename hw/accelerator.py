@@ -67,6 +67,24 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
         _positive(self.name, clock_mhz=self.clock_mhz)
 
 
+class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A sensor that cannot be stalled: a pixel every 1 / `pixel_mhz` us, row by row.
+
+    After each row come `h_blank` pixel clocks without a pixel, after each frame `v_blank` rows of them.
+    """
+
+    pixel_mhz: float
+    h_blank: int = 0
+    v_blank: int = 0
+
+    def __post_init__(self) -> None:
+        _positive("of the source", pixel_mhz=self.pixel_mhz)
+        if self.h_blank < 0 or self.v_blank < 0:
+            raise BadInput(
+                f"source: h_blank {self.h_blank} and v_blank {self.v_blank} were found, at least 0 is wanted"
+            )
+
+
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="budget"):
     """At most `macs` multipliers over all engines, spread so that the slowest is as fast as can be."""
 
@@ -163,6 +181,18 @@ def machine(name: str) -> Machine:
     if name.endswith((".yaml", ".yml", ".json")) or Path(name).exists():
         return read_yaml(Path(name), Machine)  # type: ignore[arg-type]  # a union is no class to mypy
     raise BadInput(f"machine {name}: no such preset or file{nearest(name, machine_presets())}")
+
+
+def pipeline_machine(name: str) -> Pipeline | Budget:
+    """As `machine`, for what only a pipeline can do.
+
+    Raises:
+        BadInput: no such machine, or another kind of machine.
+    """
+    found = machine(name)
+    if isinstance(found, LineEngine):
+        raise BadInput(f"machine {name}: a line engine was found, a pipeline or a budget is wanted")
+    return found
 
 
 def machine_presets() -> list[str]:

@@ -124,6 +124,17 @@ def load(folder: Path) -> Student:
     return Student(file.network, file.formats, integers, images, labels, outputs, file.provenance)
 
 
+def of_run(run: Path) -> Student:
+    """The student that a run left.
+
+    Raises:
+        BadInput: there is none, or it cannot be read.
+    """
+    if not (run / "student" / "student.json").is_file():
+        raise BadInput(f"{run}: no student here (student/student.json is missing); make one with: pacemaker distill")
+    return load(run / "student")
+
+
 def _test_array(arrays: Arrays, folder: Path, name: str) -> Integers:
     try:
         return _wide(arrays[f"test.{name}"])

@@ -15,16 +15,18 @@ import msgspec
 import numpy as np
 
 from hw import reference, rtl
-from hw.accelerator import Pipeline
-from hw.errors import BadInput, Deadlock, MissingTool
+from hw.accelerator import Budget, Pipeline
+from hw.errors import BadInput, Deadlock, MissingTool, nearest
 from hw.files import write_text
 from hw.fixed import Integers
 from hw.network import INPUT, OUTPUT
 from hw.rtl.engines import hex_words
 from hw.rtl.write import TOP
-from hw.student import Student
+from hw.student import Student, lifted
+from hw.student import of_run as load_student
 from sim import pipeline as recurrence
 from sim.pipeline import ALWAYS, Cycles, Handshakes
+from sim.run import as_pipeline
 
 Simulator = Literal["icarus", "verilator"]
 PROGRAMS: dict[Simulator, str] = {"icarus": "iverilog", "verilator": "verilator"}
@@ -79,9 +81,36 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+def simulator_named(name: str) -> Simulator:
+    """`name` as a simulator.
+
+    Raises:
+        BadInput: there is no such one.
+    """
+    for simulator in PROGRAMS:
+        if simulator == name:
+            return simulator
+    raise BadInput(f"simulator {name}: no such one{nearest(name, PROGRAMS)}")
+
+
 def available(simulator: Simulator) -> bool:
     """Whether the simulator is installed."""
     return shutil.which(PROGRAMS[simulator]) is not None
+
+
+def check_run(
+    folder: Path, machine: Pipeline | Budget, frames: int, *, simulator: Simulator = "icarus", out: Path | None = None
+) -> Verdict:
+    """`check` the student of a run on the first of its test images, row strides lifted; keep the design in `out`.
+
+    Raises:
+        BadInput: no student, more frames than test images, or as `check`.
+        MissingTool: the simulator is not installed.
+    """
+    made = lifted(load_student(folder))
+    if not 1 <= frames <= len(made.images):
+        raise BadInput(f"frames: {frames} was found, 1 to {len(made.images)} are wanted, the student's test images")
+    return check(made, as_pipeline(made.network, machine), made.images[:frames], simulator=simulator, folder=out)
 
 
 def check(

@@ -5,6 +5,7 @@ interval is the least T for which the cheapest foldings of all layers within T c
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from hw.accelerator import Budget, Engine, Fifo, Pipeline, Ram
 from hw.errors import DoesNotFit
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from sim import pipeline as simulator
+from sim.pipeline import Handshakes
 
 LUT_RAM_PIXELS = 64
 """FIFOs of more pixels go to block RAM: the depth of one 64-bit LUT RAM primitive of a 7-series slice."""
@@ -123,24 +125,27 @@ def _ram(depth: int) -> Ram:
 
 
 def _machine(network: Network, budget: Budget, engines: dict[str, Engine], fifos: dict[str, Fifo]) -> Pipeline:
-    return Pipeline(budget.name, budget.clock_mhz, engines, fifos, source_channels=_source_channels(network, engines))
+    return Pipeline(budget.name, budget.clock_mhz, engines, fifos)
 
 
-def _source_channels(network: Network, engines: dict[str, Engine]) -> int:
-    """The narrowest source that keeps up with the slowest engine, so that it does not flood the first FIFO."""
-    shape = network.shapes[INPUT]
+def paced(network: Network, engines: Mapping[str, Engine], frames: int) -> Handshakes:
+    """A source that delivers pixels evenly, a frame in the cycles that the slowest engine needs for one."""
     slowest = max(_frame_cycles(network, layer, engines[layer.name]) for layer in network.layers)
-    return next((c for c in _divisors(shape.channels) if shape.pixels * shape.channels // c <= slowest), shape.channels)
+    pixels = frames * network.shapes[INPUT].pixels
+    cycles = np.arange(pixels) * max(slowest, network.shapes[INPUT].pixels) // network.shapes[INPUT].pixels
+    valid = np.zeros(int(cycles[-1]) + 1, np.int64)
+    valid[cycles] = 1
+    return Handshakes(valid, np.zeros(0, np.int64))
 
 
 def _depths(network: Network, unbounded: Pipeline) -> dict[str, int]:
     """Peak occupancy of every FIFO in a run of three frames with room for all.
 
-    The source is held back to the pipeline's own rate there: unbounded FIFOs would swallow whole frames otherwise. With
-    these depths and the same RAMs every stamp stays what it was.
+    The source is held back to the pipeline's own rate there (`paced`): unbounded FIFOs would swallow whole frames
+    otherwise. With these depths and the same RAMs and source every stamp stays what it was.
     """
     frames = simulator.STEADY_FRAMES
-    stamps = simulator.stamps(network, unbounded, frames)
+    stamps = simulator.stamps(network, unbounded, frames, paced(network, unbounded.engines, frames))
     depths = {}
     for edge in (*network.edges, Edge(network.output.name, OUTPUT)):
         starts, frees = stamps.starts[edge.source], stamps.frees[str(edge)]

@@ -14,6 +14,7 @@ from hw.accelerator import Budget, Engine, Fifo, Pipeline
 from hw.errors import DoesNotFit
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
+from sim import folding
 from sim.folding import pipeline as folded
 from sim.pipeline import simulate, stamps
 
@@ -112,7 +113,8 @@ def roomy(machine: Pipeline) -> Pipeline:
 
 def expect_depths_to_cost_nothing(network: Network, machine: Pipeline) -> None:
     assert min(fifo.depth for fifo in machine.fifos.values()) >= 1
-    found, free = stamps(network, machine, frames=3), stamps(network, roomy(machine), frames=3)
+    source = folding.paced(network, machine.engines, 3)
+    found, free = stamps(network, machine, 3, source), stamps(network, roomy(machine), 3, source)
     for name, starts in free.starts.items():
         assert (found.starts[name] == starts).all(), f"{network.name}: {name}"
     assert simulate(network, network, machine).interval_cycles >= slowest(network, machine.engines)
@@ -138,7 +140,7 @@ def test_fifos_of_a_preset(name: str) -> None:
 def test_no_fifo_is_deeper_than_it_has_to_be_for_these_stamps(seed: int) -> None:
     network = random_network(seed)
     machine = folded(network, budget(len(network.layers) + 30))
-    free = stamps(network, roomy(machine), frames=3)
+    free = stamps(network, roomy(machine), 3, folding.paced(network, machine.engines, 3))
     for edge, fifo in machine.fifos.items():
         if fifo.depth == 1:
             continue
@@ -148,15 +150,14 @@ def test_no_fifo_is_deeper_than_it_has_to_be_for_these_stamps(seed: int) -> None
         assert (free.starts[source][lag:] < free.frees[edge][:-lag]).any(), edge
 
 
-def test_the_source_keeps_up_and_is_no_wider_than_that() -> None:
+def test_the_paced_source_delivers_evenly_and_a_frame_in_the_slowest_engines_time() -> None:
     for seed in range(60):
         network = random_network(seed)
         machine = folded(network, budget(len(network.layers) + 20))
-        shape = network.shapes[INPUT]
-        within = slowest(network, machine.engines)
-        widths = [width for width in range(1, shape.channels + 1) if shape.channels % width == 0]
-        keeping_up = [width for width in widths if shape.rows * shape.cols * shape.channels // width <= within]
-        assert machine.source_channels == min(keeping_up), network.name
+        pixels = network.shapes[INPUT].pixels
+        period = max(pixels, slowest(network, machine.engines))
+        cycles = [cycle for cycle, bit in enumerate(folding.paced(network, machine.engines, 3).valid) if bit]
+        assert cycles == [number * period // pixels for number in range(3 * pixels)]
 
 
 def test_a_chain_by_hand() -> None:

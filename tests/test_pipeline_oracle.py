@@ -1,7 +1,9 @@
 """`sim.pipeline.stamps` against a machine stepped cycle by cycle, and both against cycles worked out by hand."""
 
 import re
+from random import Random
 
+import numpy as np
 import pytest
 from oracle_pipeline import Trace, run
 from random_networks import random_network, random_pipeline
@@ -9,23 +11,23 @@ from random_networks import random_network, random_pipeline
 from hw.accelerator import Engine, Fifo, Pipeline
 from hw.errors import Deadlock
 from hw.network import Layer, Network, Padding, Shape, Size
-from sim.pipeline import stamps
+from sim.pipeline import ALWAYS, Handshakes, stamps
 
 SEEDS = range(240)
 
 
-def expect_equal(network: Network, pipeline: Pipeline, frames: int) -> Trace:
+def expect_equal(network: Network, pipeline: Pipeline, frames: int, handshakes: Handshakes = ALWAYS) -> Trace:
     """Every stamp of the simulator is the oracle's, or both stop at an edge that is full."""
-    trace = run(network, pipeline, frames)
+    trace = run(network, pipeline, frames, list(handshakes.valid), list(handshakes.ready))
     if trace.deadlock:
         with pytest.raises(Deadlock) as stopped:
-            stamps(network, pipeline, frames=frames)
+            stamps(network, pipeline, frames, handshakes)
         named = re.findall(r"\w+ -> \w+", str(stopped.value))
         assert named, f"{stopped.value}: no edge is named"
         assert set(named) <= trace.frees.keys()
         assert trace.full.intersection(named), f"{stopped.value}: full are {sorted(trace.full)}"
         return trace
-    found = stamps(network, pipeline, frames=frames)
+    found = stamps(network, pipeline, frames, handshakes)
     for field in ("starts", "copies", "frees"):
         assert {name: list(cycles) for name, cycles in getattr(found, field).items()} == getattr(trace, field), field
     return trace
@@ -35,6 +37,15 @@ def expect_equal(network: Network, pipeline: Pipeline, frames: int) -> Trace:
 def test_stamps_equal_the_oracles(seed: int) -> None:
     network = random_network(seed)
     expect_equal(network, random_pipeline(seed, network), frames=1 + seed % 3)
+
+
+@pytest.mark.parametrize("seed", range(240, 400))
+def test_stamps_equal_the_oracles_where_source_and_sink_pause(seed: int) -> None:
+    rng = Random(f"pauses {seed}")
+    network = random_network(seed)
+    bits = [[int(rng.random() < share) for _ in range(rng.randint(1, 600))] for share in (rng.random(), rng.random())]
+    handshakes = Handshakes(*(np.array(side, np.int64) for side in bits))
+    expect_equal(network, random_pipeline(seed, network), 1 + seed % 3, handshakes)
 
 
 def test_the_random_machines_cover_what_they_are_for() -> None:

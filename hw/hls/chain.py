@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw import student
-from hw.errors import BadInput
 from hw.hls.compare import compare
 from hw.hls.csim import compiler_available
 from hw.hls.manifest import Generated, open_generated
@@ -28,9 +27,7 @@ def student_project(
     Raises:
         PacemakerError: no student, hls4ml missing, or a folder that exists already.
     """
-    if not (run / "student" / "student.json").is_file():
-        raise BadInput(f"{run}: no student here (student/student.json is missing); make one with: pacemaker distill")
-    made = student.lifted(student.load(run / "student"))
+    made = student.lifted(student.of_run(run))
     if not compiler_available():
         say(NO_COMPILER)
     generated = generate(made, folder, backend=backend, force=force, progress=say)
