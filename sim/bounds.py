@@ -30,7 +30,7 @@ def pipeline_bound(network: Network, pipeline: Pipeline) -> Bound:
     """Lower bounds of latency and interval: every engine at full rate, FIFOs without end (docs/pipeline.md).
 
     A node's first pixel waits for the first window of its input, its last one for the last pixel of its input and for
-    its own issues. Over f frames a run lasts at least the interval times f.
+    its own issues. Frame f, counted from 0, ends no earlier than f intervals after the start.
 
     Raises:
         BadInput: the machine does not belong to the network.

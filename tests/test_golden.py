@@ -1,4 +1,4 @@
-"""Cycle counts and data that must not move: always run, without any tool. `python tests/test_golden.py` writes them anew."""
+"""Cycles and data that must not move; no tool is needed. `python tests/test_golden.py` writes them anew."""
 
 import hashlib
 import json
