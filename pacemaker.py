@@ -30,6 +30,9 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a table.")]
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A preset's name or a YAML file.")]
+NetworkName = Annotated[
+    str, typer.Argument(metavar="NETWORK", help="Folder of a run, or a preset such as wrn-40-4-1x3.")
+]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; runs/<recipe> if left out.")]
 Machines = Annotated[list[str] | None, typer.Option("--machine", help="A preset or a YAML file; may be given again.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the first chain of trainings.")]
@@ -104,7 +107,7 @@ def evaluate(run: Run, json: Json = False) -> None:
 
 @app.command()
 def simulate(
-    network: Annotated[str, typer.Argument(help="Folder of a run, or a preset such as wrn-40-4-1x3.")],
+    network: NetworkName,
     machine: Annotated[
         str, typer.Option(help="A preset such as pipeline-256 or line-64, or a YAML file.")
     ] = "pipeline-256",
@@ -146,6 +149,26 @@ def generate(
         sys.stdout.write(to_json(project.manifest))
     else:
         typer.echo(f"{out}: {project.manifest.compared or NO_COMPILER}")
+
+
+@app.command()
+def sensor(
+    network: NetworkName,
+    pixel_mhz: Annotated[float, typer.Option(help="The sensor's pixel clock.")],
+    h_blank: Annotated[int, typer.Option(help="Pixel clocks without a pixel after each row.")] = 0,
+    v_blank: Annotated[int, typer.Option(help="Rows without pixels after each frame.")] = 0,
+    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    json: Json = False,
+) -> None:
+    """Whether a pipeline keeps up with a sensor that cannot be stalled, and what it would take."""
+    from hw import accelerator
+    from hw.files import to_json
+    from sim.run import named
+    from sim.run import watch as watch_sensor
+
+    source = accelerator.Source(pixel_mhz, h_blank, v_blank)
+    found = watch_sensor(named(network)[0], accelerator.pipeline_machine(machine), source)
+    sys.stdout.write(to_json(found) if json else f"{found}\n")
 
 
 @app.command()

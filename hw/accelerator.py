@@ -5,6 +5,7 @@ one array that runs the layers in turn. A `Budget` is no machine yet: `sim.foldi
 pipeline.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Literal
@@ -18,10 +19,10 @@ Schedule = Literal["layer_by_layer", "line_by_line"]
 Ram = Literal["lut", "block"]
 
 
-def _positive(name: str, **values: float) -> None:
+def _positive(owner: str, **values: float) -> None:
     for key, value in values.items():
-        if not value > 0:
-            raise BadInput(f"machine {name}: {key} {value} was found, more than 0 is wanted")
+        if not 0 < value < math.inf:
+            raise BadInput(f"{owner}: {key} {value} was found, more than 0 is wanted")
 
 
 class Engine(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +65,7 @@ class Pipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fiel
     sink_channels: int = 0
 
     def __post_init__(self) -> None:
-        _positive(self.name, clock_mhz=self.clock_mhz)
+        _positive(f"machine {self.name}", clock_mhz=self.clock_mhz)
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +79,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     v_blank: int = 0
 
     def __post_init__(self) -> None:
-        _positive("of the source", pixel_mhz=self.pixel_mhz)
+        _positive("source", pixel_mhz=self.pixel_mhz)
         if self.h_blank < 0 or self.v_blank < 0:
             raise BadInput(
                 f"source: h_blank {self.h_blank} and v_blank {self.v_blank} were found, at least 0 is wanted"
@@ -93,7 +94,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
     clock_mhz: float
 
     def __post_init__(self) -> None:
-        _positive(self.name, macs=self.macs, clock_mhz=self.clock_mhz)
+        _positive(f"machine {self.name}", macs=self.macs, clock_mhz=self.clock_mhz)
 
 
 class LineEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="line_engine"):
@@ -116,7 +117,7 @@ class LineEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
 
     def __post_init__(self) -> None:
         _positive(
-            self.name,
+            f"machine {self.name}",
             pe=self.pe,
             simd=self.simd,
             line_memory_bytes=self.line_memory_bytes,

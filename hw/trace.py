@@ -32,7 +32,7 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
 
     Raises:
         UnsupportedLayer: an operation that no machine here executes; its name and what would do instead.
-        BadInput: torch cannot export the module.
+        BadInput: torch cannot export the module, or a weight is not finite.
     """
     torch = need("torch", "distill", "tracing a torch module")
     modes = {part: part.training for part in model.modules()}
@@ -49,6 +49,9 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
             part.training = mode
     walk = _Walk(program, shape)
     walk.run()
+    for key, values in walk.weights.items():
+        if not np.isfinite(values).all():
+            raise BadInput(f"layer {key.rpartition('.')[0]}: {key} holds NaN or infinity; train it again")
     return Traced(Network(name, shape, tuple(walk.layers)), walk.weights)
 
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from hw import presets, student
-from hw.accelerator import Budget, LineEngine, Machine, Pipeline
+from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
 from hw.network import Network
 from hw.passes import executed
 from hw.student import Student
-from sim import engine, folding, kernels_engine, kernels_pipeline, pipeline
+from sim import engine, folding, kernels_engine, kernels_pipeline, pipeline, sensor
 from sim.result import Precision, Result
+from sim.sensor import Watch
 
 
 def simulate(network: Network, machine: Machine, precision: Precision = Precision()) -> Result:
@@ -28,6 +29,16 @@ def simulate(network: Network, machine: Machine, precision: Precision = Precisio
 def as_pipeline(form: Network, machine: Pipeline | Budget) -> Pipeline:
     """A pipeline as it is, or the fastest within a budget; `form` as hardware runs it."""
     return folding.pipeline(form, machine) if isinstance(machine, Budget) else machine
+
+
+def watch(network: Network, machine: Pipeline | Budget, source: Source) -> Watch:
+    """A network on a pipeline behind a sensor, in the form that hardware runs.
+
+    Raises:
+        PacemakerError: as `sim.sensor.watch`.
+    """
+    form = executed(network)
+    return sensor.watch(form, as_pipeline(form, machine), source)
 
 
 def named(name: str) -> tuple[Network, Precision]:

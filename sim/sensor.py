@@ -39,6 +39,20 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     latency_lines: float
     frames: int
 
+    def __str__(self) -> str:
+        verdict = "keeps up"
+        if self.first_overrun is not None:
+            frame, row, col = self.first_overrun
+            verdict = f"loses a pixel first in frame {frame}, row {row}, column {col}"
+        clock = "no clock is enough" if self.least_clock_mhz is None else f"{self.least_clock_mhz:g} MHz are enough"
+        buffer = "no input buffer is enough: the backlog grows from frame to frame"
+        if self.input_buffer_pixels is not None:
+            buffer = f"an input buffer of {self.input_buffer_pixels:,} pixels is enough"
+        return (
+            f"{verdict} over {self.frames} frames; with this buffer {clock}; at this clock {buffer}; the answer comes "
+            f"{self.latency_lines:.2f} lines ({self.latency_cycles:,} cycles) after the last pixel"
+        )
+
 
 def watch(network: Network, pipeline: Pipeline, source: Source, frames: int = FRAMES) -> Watch:
     """Run `network`, as hardware runs it, for some frames of the sensor.

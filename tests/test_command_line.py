@@ -1,6 +1,7 @@
 """The command line as a user meets it: what comes out, what goes wrong in one sentence, and what is left behind."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from hls_students import conv, student_of
 import pacemaker
 from hw import student
 from hw.network import INPUT, Layer, Network, Shape, Size
+from sim import cosim
 
-COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "report")
+COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "sensor", "cosim", "report")
 HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
 TOTALS = {
     "latency_cycles",
@@ -228,12 +230,72 @@ BAD = [
     (["distill", "recipe-type.yaml"], "recipe-type.yaml: Expected `int`, got `str` - at `$.seeds`"),
     (["distill", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
     (["distill", "digits", "--out", "file"], "file: cannot be made a folder (File exists)"),
+    (
+        ["cosim", "empty"],
+        "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
+    ),
+    (["cosim", "run", "--simulator", "icarux"], "simulator icarux: no such one; did you mean icarus?"),
+    (["cosim", "run", "--frames", "4"], "frames: 4 was found, 1 to 3 are wanted, the student's test images"),
+    (["cosim", "run", "--frames", "0"], "frames: 0 was found, 1 to 3 are wanted, the student's test images"),
+    (
+        ["cosim", "run", "--machine", "line-64"],
+        "machine line-64: a line engine was found, a pipeline or a budget is wanted",
+    ),
+    (["sensor", "run", "--pixel-mhz", "0"], "source: pixel_mhz 0.0 was found, more than 0 is wanted"),
+    (
+        ["sensor", "run", "--pixel-mhz", "1", "--h-blank", "-1"],
+        "source: h_blank -1 and v_blank 0 were found, at least 0 is wanted",
+    ),
+    (
+        ["sensor", "run", "--pixel-mhz", "1000"],
+        "machine pipeline-256: clock_mhz 200 was found; the sensor's 1000 is wanted at least, "
+        "since a pixel a cycle is all that the input takes",
+    ),
     (["codesign", "numbers"], "recipe 'numbers': neither a YAML file nor a preset; presets are digits, fashion-mnist"),
     (["codesign", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
     (["codesign", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
     (["codesign", "digits", "--machine", "line-65", "--out", "made"], "machine line-65: no such preset or file; "),
 ]
 NEEDS_TORCH = {"codesign", "distill", "evaluate", "report"}
+
+
+def test_cosim_prints_both_clocks_and_the_verdict_on_the_data(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not cosim.available("icarus") and "CI" not in os.environ:
+        pytest.skip("icarus is not installed")
+    assert inside(["cosim", "run", "--frames", "2", "--out", "kept"], monkeypatch) == 0
+    pattern = (
+        r"icarus, 2 frames: latency (\d+) cycles in RTL, \1 in the recurrence; all \d+ start cycles equal; "
+        r"all 64 outputs equal\n"
+    )
+    assert re.fullmatch(pattern, capsys.readouterr().out)
+    assert (place / "kept" / "rtl" / "student.sv").is_file()
+
+
+def test_cosim_without_its_simulator_says_how_to_get_it(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cosim, "available", lambda simulator: False)
+    assert inside(["cosim", "run"], monkeypatch) == 2
+    sentence = "pacemaker: icarus is not installed (Debian: apt install iverilog); cosimulation needs it\n"
+    assert capsys.readouterr().err == sentence
+
+
+def test_cosim_ends_with_1_where_data_differ(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verdict = cosim.Verdict("icarus", 1, 9, 20, 20, 0, "", 8, 3, deadlock=False)
+    monkeypatch.setattr(cosim, "check", lambda *given, **named: verdict)
+    assert inside(["cosim", "run", "--frames", "1"], monkeypatch) == 1
+    assert capsys.readouterr().out.endswith("all 9 start cycles equal; 3 outputs wrong\n")
+
+
+def test_sensor_says_whether_a_run_keeps_up(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inside(["sensor", "run", "--pixel-mhz", "1", "--json"], monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["keeps_up"] is True
 
 
 def whole_or_beginning(sentence: str) -> str:

@@ -314,3 +314,14 @@ def test_too_few_frames(square: Network, machine: Pipeline) -> None:
     for frames in (0, 1):
         with pytest.raises(BadInput, match=f"^frames: {frames} was found, at least 2 are wanted for an interval$"):
             result(square, machine, frames=frames)
+
+
+def test_cycles_up_to_2_to_the_53_are_exact() -> None:
+    # 2**20 x 2**20 channels, one multiplier: 2**40 cycles a pixel, 8191 pixels.
+    wide = 1 << 20
+    network = Network("wide", Shape(1, 8191, wide), (Layer("a", "conv", (INPUT,), wide),))
+    pipeline = Pipeline("m", 100.0, {"a": Engine(1, 1)}, {"input -> a": Fifo(1), "a -> output": Fifo(2)})
+    found = stamps(network, pipeline, frames=1)
+    # The source commits pixel 0 in 1, it is copied in 2**20 cycles, and each pixel then waits for the one before.
+    assert found.starts["a"].tolist() == [1 + wide + p * (wide**2) for p in range(8191)]
+    assert found.frees["a -> output"][-1] == 1 + wide + 8191 * wide**2 + 4 + 1 < 2**53

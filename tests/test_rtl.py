@@ -181,3 +181,57 @@ def test_a_machine_of_another_network_is_refused_before_anything_is_written(tmp_
     with pytest.raises(BadInput, match=r"^layer stem: machine random1 has no engine for it"):
         rtl.write(student, random_pipeline(1, random_network(1)), tmp_path / "rtl")
     assert not (tmp_path / "rtl").exists()
+
+
+MUTANTS = {
+    "a slot freed when its pixel is taken": ("pm_window.sv", "word == WORD_BITS'(WORDS - 1)", "word == '0"),
+    "need one pixel too small": (
+        "pm_window.sv",
+        "assign complete = written > need;",
+        "assign complete = written >= need;",
+    ),
+    "the guard for the next row left out": ("pm_window.sv", "assign low = row_again ?", "assign low = 1'b0 ?"),
+    "the guard on the last row too": (
+        "pm_window.sv",
+        " && first_row != index_t'((OUT_ROWS - 1) * STRIDE_ROWS - TOP);",
+        ";",
+    ),
+    "a place reused a pixel early": (
+        "pm_window.sv",
+        "next < low + index_t'(CAPACITY)",
+        "next <= low + index_t'(CAPACITY)",
+    ),
+    "a fork that asks one reader": ("student.sv", " & fifo_2_space", ""),
+    "rounding down": ("pm_requantise.sv", "assign wide = WORK'(in) + HALF;", "assign wide = WORK'(in);"),
+    "no saturation below": ("pm_requantise.sv", "(moved < LOW) ? LOW[OUT_BITS-1:0] :", ""),
+    "padding read as pixels": ("pm_ring.sv", "outside ? OUTSIDE : seen", "seen"),
+    "a sum kept from the window before": (
+        "pm_mean.sv",
+        "assign prior = fresh ? '0 : sums[into];",
+        "assign prior = sums[into];",
+    ),
+    "block RAM as fast as a table": ("pm_window.sv", "ends <= free & ~rst;", "ends <= rd_en & ~rst;"),
+}
+
+
+@needs("icarus")
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
+    file, text, fault = MUTANTS[name]
+    simulate, changed = cosim._simulate, []
+
+    def faulty(design, simulator):
+        source = (design.folder / file).read_text()
+        changed.append(text in source)
+        (design.folder / file).write_text(source.replace(text, fault))
+        return simulate(design, simulator)
+
+    monkeypatch.setattr(cosim, "_simulate", faulty)
+    seen = 0
+    for seed in range(60):
+        student = random_student(seed, images=2)
+        verdict = cosim.check(student, random_pipeline(seed, student.network), student.images)
+        seen += not verdict.exact
+    assert any(changed)
+    assert seen > 0

@@ -410,3 +410,11 @@ def test_running_statistics_are_not_touched():
 def test_the_same_module_traces_to_the_same_network():
     assert trace(vgg(), Shape(12, 20, 3), "n").network == trace(vgg(), Shape(12, 20, 3), "n").network
     assert isinstance(trace(vgg(), Shape(12, 20, 3), "n").network, Network)
+
+
+def test_weights_that_are_not_finite_are_told():
+    model = torch.nn.Sequential(torch.nn.Conv2d(1, 2, 1), torch.nn.Conv2d(2, 2, 1))
+    with torch.no_grad():
+        model[1].weight[0, 0] = float("nan")
+    with pytest.raises(BadInput, match=r"^layer 1: 1\.weight holds NaN or infinity; train it again$"):
+        trace(model, Shape(2, 2, 1), "nan")
