@@ -141,9 +141,11 @@ def generate(
 ) -> None:
     """Write a run's student as an HLS project, and compare its C simulation with the integer reference."""
     from hw.files import to_json
-    from hw.hls import NO_COMPILER, student_project
+    from hw.hls import NO_COMPILER, compiler_available, student_project
 
     console = _console()
+    if not compiler_available():
+        console.print(NO_COMPILER)
     project = student_project(run, out, backend=backend, force=force, say=console.print)
     if json:
         sys.stdout.write(to_json(project.manifest))

@@ -1,8 +1,11 @@
 """The pipeline's recurrence in numba: one time stamp a pixel, exact (docs/pipeline.md).
 
-Nodes are source, layers and sink, in topological order; edges are numbered too. Each node runs until it waits for a
-stamp that is not there yet, then the next one; since the recurrence is max-plus, the order of evaluation changes no
-stamp. A round in which no node advances is the end, or a deadlock if pixels are left.
+Nodes are source, layers and sink, in topological order; edges are numbered by their readers. A node is visited when a
+neighbour has got on, and runs until it waits for a stamp that is not there yet; since the recurrence is monotone, the
+order of evaluation changes no stamp. When no visit gets on, that is the end, or a deadlock if pixels are left.
+
+The loop over pixels calls nothing: numba counts references of every array at every call, which cost ten times the work
+itself (WRN-40-4, one frame: 6.9 ms with a helper for copies, 0.85 ms without; Xeon 2.6 GHz, numba 0.68, n = 50).
 """
 
 import numpy as np
@@ -11,78 +14,203 @@ from numpy.typing import NDArray
 
 Stamps = NDArray[np.int64]
 Table = NDArray[np.int64]
+Places = NDArray[np.int32]
+
+# Columns of the table of nodes: offset in commits, pixels of a frame, ii, d, whether it has a window, offset in need,
+# first input edge and their number, first entry in out_edges and the one after its last.
+N_BASE, N_PIXELS, N_II, N_D, N_WINDOW, N_NEED, N_INPUT, N_INPUTS, N_OUTPUT, N_OUTPUT_END = range(10)
+# Columns of the table of edges: source, offset in frees, pixels of a frame, depth, w, r, cap, offset in free, reader.
+E_SOURCE, E_BASE, E_PIXELS, E_DEPTH, E_W, E_R, E_CAP, E_FREE, E_READER = range(9)
 
 
 @njit(cache=True, nogil=True)
 def run(
     nodes: Table,
     edges: Table,
-    node_inputs: Table,
-    node_outputs: Table,
-    need: Table,
-    free: Table,
+    out_edges: Table,
+    need: Places,
+    free: Places,
     frames: int,
     valid_ranks: Table,
     valid_cycles: Table,
     ready_ranks: Table,
     ready_cycles: Table,
-    starts: Stamps,
+    source_starts: Stamps,
+    sink_starts: Stamps,
     commits: Stamps,
     frees: Stamps,
 ) -> int:
-    """Fill `starts` and `commits` (S and C of every node) and `frees` (F of every edge); return the pixels left undone.
+    """Fill `commits` (C of every node), `frees` (F of every edge), the starts of both ends; return pixels left undone.
 
-    A row of `nodes` is (offset in starts and commits, pixels a frame, ii, d, windowed, offset in need); of `edges`
-    (source, offset in frees, pixels a frame, depth, w, r, cap, offset in free). `need[p]` is the last pixel of the
-    window of output p; `free[j]` is the last output, of the same frame, that pixel j or an earlier one is kept for.
-    `node_inputs` and `node_outputs` list edges, ended by -1. Ranks and cycles are those of `_gated`, of the source and
-    of the sink. Stamps that are not reached stay as they are.
+    `need[p]` is the last pixel of the window of output p; `free[j]` the last output, of the same frame, for which pixel
+    j or an earlier one is kept. `ranks[t]` tells how many cycles before t an end is open, `cycles` which they are; past
+    the end of `ranks` it is always open. Stamps that are not reached stay as they are.
     """
-    sink = nodes.shape[0] - 1
-    started = np.zeros(nodes.shape[0], np.int64)
+    count = nodes.shape[0]
+    sink = count - 1
+    started = np.zeros(count, np.int64)
+    place = np.zeros(count, np.int64)
+    offset = np.zeros(count, np.int64)
     copied = np.zeros(edges.shape[0], np.int64)
-    progress = 1
-    while progress > 0:
-        progress = _feed(
-            nodes, edges, node_outputs, frames, valid_ranks, valid_cycles, started, copied, starts, commits, frees
-        )
+    gone = np.zeros(edges.shape[0], np.int64)
+    gone_outputs = np.zeros(edges.shape[0], np.int64)
+    waiting = np.ones(count, np.uint8)
+    progress = True
+    while progress:
+        progress = False
         for n in range(1, sink):
-            if nodes[n, 4] == 1:
-                progress += _look(
-                    n,
-                    nodes,
-                    edges,
-                    node_inputs,
-                    node_outputs,
-                    need,
-                    free,
-                    frames,
-                    started,
-                    copied,
-                    starts,
-                    commits,
-                    frees,
-                )
+            if waiting[n] == 0:
+                continue
+            waiting[n] = 0
+            base = nodes[n, N_BASE]
+            total = nodes[n, N_PIXELS] * frames
+            ii = nodes[n, N_II]
+            d = nodes[n, N_D]
+            e = nodes[n, N_INPUT]
+            p = first = started[n]
+            ready = commits[base + p - 1] - d if p > 0 else 0
+            copies = 0
+            if nodes[n, N_WINDOW] == 1:
+                source_base = nodes[edges[e, E_SOURCE], N_BASE]
+                there = started[edges[e, E_SOURCE]]
+                copy_base = edges[e, E_BASE]
+                pixels = edges[e, E_PIXELS]
+                w = edges[e, E_W]
+                r = edges[e, E_R]
+                cap = edges[e, E_CAP]
+                free_base = edges[e, E_FREE]
+                need_base = nodes[n, N_NEED]
+                outputs = nodes[n, N_PIXELS]
+                j = copies = copied[e]
+                ended = frees[copy_base + j - 1] if j > 0 else 0
+                here = place[n]
+                before = offset[n]
+                lost = gone[e]
+                lost_outputs = gone_outputs[e]
+                while True:
+                    while j < there:
+                        time = max(commits[source_base + j], ended)
+                        if j >= cap:
+                            q = lost_outputs + free[free_base + lost]
+                            if q >= p:
+                                break
+                            time = max(time, commits[base + q] - d)
+                            lost += 1
+                            if lost == pixels:
+                                lost = 0
+                                lost_outputs += outputs
+                        ended = time + w
+                        frees[copy_base + j] = ended
+                        j += 1
+                    if p == total:
+                        break
+                    last = before + need[need_base + here]
+                    if last >= j:
+                        break
+                    time = max(ready, frees[copy_base + last] + r)
+                    room = True
+                    for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
+                        slot = p - edges[out_edges[o], E_DEPTH]
+                        if slot >= 0:
+                            if slot >= copied[out_edges[o]]:
+                                room = False
+                                break
+                            time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
+                    if not room:
+                        break
+                    ready = time + ii
+                    commits[base + p] = ready + d
+                    p += 1
+                    here += 1
+                    if here == outputs:
+                        here = 0
+                        before += pixels
+                copied[e] = j
+                place[n] = here
+                offset[n] = before
+                gone[e] = lost
+                gone_outputs[e] = lost_outputs
+                copies = j - copies
             else:
-                progress += _join(
-                    n, nodes, edges, node_inputs, node_outputs, frames, started, copied, starts, commits, frees
-                )
-        progress += _drain(
-            nodes, edges, node_inputs, frames, ready_ranks, ready_cycles, started, copied, starts, commits, frees
-        )
+                inputs = nodes[n, N_INPUTS]
+                there = total
+                for k in range(inputs):
+                    there = min(there, started[edges[e + k, E_SOURCE]])
+                while p < there:
+                    time = ready
+                    for k in range(inputs):
+                        time = max(time, commits[nodes[edges[e + k, E_SOURCE], N_BASE] + p])
+                    room = True
+                    for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
+                        slot = p - edges[out_edges[o], E_DEPTH]
+                        if slot >= 0:
+                            if slot >= copied[out_edges[o]]:
+                                room = False
+                                break
+                            time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
+                    if not room:
+                        break
+                    ready = time + ii
+                    commits[base + p] = ready + d
+                    for k in range(inputs):
+                        frees[edges[e + k, E_BASE] + p] = ready
+                    p += 1
+                for k in range(inputs):
+                    copied[e + k] = p
+            if p > first:
+                started[n] = p
+                for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
+                    waiting[edges[out_edges[o], E_READER]] = 1
+            if p > first or copies > 0:
+                progress = True
+                for k in range(nodes[n, N_INPUTS]):
+                    waiting[edges[e + k, E_SOURCE]] = 1
+        # The source.
+        n = 0
+        p = first = started[0]
+        while p < nodes[0, N_PIXELS] * frames:
+            time = commits[p - 1] if p > 0 else 0
+            room = True
+            for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
+                slot = p - edges[out_edges[o], E_DEPTH]
+                if slot >= 0:
+                    if slot >= copied[out_edges[o]]:
+                        room = False
+                        break
+                    time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
+            if not room:
+                break
+            source_starts[p], commits[p] = _gated(time, nodes[0, N_II], valid_ranks, valid_cycles)
+            p += 1
+        if p > first:
+            progress = True
+            started[0] = p
+            for o in range(nodes[0, N_OUTPUT], nodes[0, N_OUTPUT_END]):
+                waiting[edges[out_edges[o], E_READER]] = 1
+        # The sink.
+        e = nodes[sink, N_INPUT]
+        base = nodes[sink, N_BASE]
+        source_base = nodes[edges[e, E_SOURCE], N_BASE]
+        p = first = started[sink]
+        while p < started[edges[e, E_SOURCE]]:
+            time = max(commits[source_base + p], commits[base + p - 1] if p > 0 else 0)
+            sink_starts[p], commits[base + p] = _gated(time, nodes[sink, N_II], ready_ranks, ready_cycles)
+            frees[edges[e, E_BASE] + p] = commits[base + p]
+            p += 1
+        if p > first:
+            progress = True
+            started[sink] = p
+            copied[e] = p
+            waiting[edges[e, E_SOURCE]] = 1
     left = 0
-    for n in range(nodes.shape[0]):
-        left += nodes[n, 1] * frames - started[n]
+    for n in range(count):
+        left += nodes[n, N_PIXELS] * frames - started[n]
     return int(left)
 
 
 @njit(cache=True, nogil=True, inline="always")
 def _gated(time: int, words: int, ranks: Table, cycles: Table) -> tuple[int, int]:
-    """First cycle, and the one after the last, of `words` words that may pass from `time` on.
-
-    `cycles` are those in which the gate is open, `ranks[t]` how many of them lie before t; past the end of `ranks` the
-    gate is always open.
-    """
+    """First cycle, and the one after the last, of `words` words that may pass an end from `time` on."""
     horizon = ranks.shape[0] - 1
     first = time
     if time < horizon:
@@ -94,195 +222,3 @@ def _gated(time: int, words: int, ranks: Table, cycles: Table) -> tuple[int, int
     if last < cycles.shape[0]:
         return first, cycles[last] + 1
     return first, horizon + last - cycles.shape[0] + 1
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _room(p: int, n: int, edges: Table, node_outputs: Table, copied: Table, frees: Stamps) -> int:
-    """The cycle from which output p of node n has a slot on every edge; -1 if that is not known yet."""
-    time = 0
-    for k in range(node_outputs.shape[1]):
-        e = node_outputs[n, k]
-        if e < 0:
-            break
-        slot = p - edges[e, 3]
-        if slot >= copied[e]:
-            return -1
-        if slot >= 0:
-            time = max(time, frees[edges[e, 1] + slot])
-    return time
-
-
-@njit(cache=True, nogil=True)
-def _feed(
-    nodes: Table,
-    edges: Table,
-    node_outputs: Table,
-    frames: int,
-    ranks: Table,
-    cycles: Table,
-    started: Table,
-    copied: Table,
-    starts: Stamps,
-    commits: Stamps,
-    frees: Stamps,
-) -> int:
-    """Run the source (node 0) as far as stamps are known; return its new pixels."""
-    _, pixels, words, _, _, _ = nodes[0]
-    p = first = started[0]
-    while p < pixels * frames:
-        time = _room(p, 0, edges, node_outputs, copied, frees)
-        if time < 0:
-            break
-        if p > 0:
-            time = max(time, commits[p - 1])
-        starts[p], commits[p] = _gated(time, words, ranks, cycles)
-        p += 1
-    started[0] = p
-    return int(p - first)
-
-
-@njit(cache=True, nogil=True)
-def _drain(
-    nodes: Table,
-    edges: Table,
-    node_inputs: Table,
-    frames: int,
-    ranks: Table,
-    cycles: Table,
-    started: Table,
-    copied: Table,
-    starts: Stamps,
-    commits: Stamps,
-    frees: Stamps,
-) -> int:
-    """Run the sink (the last node) as far as stamps are known; return its new pixels."""
-    n = nodes.shape[0] - 1
-    base, pixels, words, _, _, _ = nodes[n]
-    e = node_inputs[n, 0]
-    source = edges[e, 0]
-    p = first = started[n]
-    while p < min(pixels * frames, started[source]):
-        time = commits[nodes[source, 0] + p]
-        if p > 0:
-            time = max(time, commits[base + p - 1])
-        starts[base + p], commits[base + p] = _gated(time, words, ranks, cycles)
-        frees[edges[e, 1] + p] = commits[base + p]
-        p += 1
-    started[n] = p
-    copied[e] = p
-    return int(p - first)
-
-
-@njit(cache=True, nogil=True)
-def _join(
-    n: int,
-    nodes: Table,
-    edges: Table,
-    node_inputs: Table,
-    node_outputs: Table,
-    frames: int,
-    started: Table,
-    copied: Table,
-    starts: Stamps,
-    commits: Stamps,
-    frees: Stamps,
-) -> int:
-    """Run a node that reads its FIFOs in place as far as stamps are known; return its new pixels."""
-    base, pixels, ii, d, _, _ = nodes[n]
-    end = pixels * frames
-    for k in range(node_inputs.shape[1]):
-        if node_inputs[n, k] < 0:
-            break
-        end = min(end, started[edges[node_inputs[n, k], 0]])
-    p = first = started[n]
-    while p < end:
-        time = _room(p, n, edges, node_outputs, copied, frees)
-        if time < 0:
-            break
-        if p > 0:
-            time = max(time, commits[base + p - 1] - d)
-        for k in range(node_inputs.shape[1]):
-            e = node_inputs[n, k]
-            if e < 0:
-                break
-            time = max(time, commits[nodes[edges[e, 0], 0] + p])
-        starts[base + p] = time
-        commits[base + p] = time + ii + d
-        for k in range(node_inputs.shape[1]):
-            e = node_inputs[n, k]
-            if e < 0:
-                break
-            frees[edges[e, 1] + p] = time + ii
-        p += 1
-    started[n] = p
-    for k in range(node_inputs.shape[1]):
-        if node_inputs[n, k] < 0:
-            break
-        copied[node_inputs[n, k]] = p
-    return int(p - first)
-
-
-@njit(cache=True, nogil=True)
-def _look(
-    n: int,
-    nodes: Table,
-    edges: Table,
-    node_inputs: Table,
-    node_outputs: Table,
-    need: Table,
-    free: Table,
-    frames: int,
-    started: Table,
-    copied: Table,
-    starts: Stamps,
-    commits: Stamps,
-    frees: Stamps,
-) -> int:
-    """Run a node with a window, and its copier, as far as stamps are known; return new pixels and copies."""
-    base, outputs, ii, d, _, need_base = nodes[n]
-    e = node_inputs[n, 0]
-    source, copy_base, pixels, _, w, r, cap, free_base = edges[e]
-    source_base = nodes[source, 0]
-    there = started[source]
-    total = outputs * frames
-    p = first = started[n]
-    j = first_copy = copied[e]
-    frame, place = p // outputs, p % outputs
-    gone_frame, gone = (j - cap) // pixels, (j - cap) % pixels
-    while True:
-        while j < there:
-            time = commits[source_base + j]
-            if j > 0:
-                time = max(time, frees[copy_base + j - 1])
-            if j >= cap:
-                q = gone_frame * outputs + free[free_base + gone]
-                if q >= p:
-                    break
-                time = max(time, commits[base + q] - d)
-            frees[copy_base + j] = time + w
-            j += 1
-            gone += 1
-            if gone == pixels:
-                gone = 0
-                gone_frame += 1
-        copied[e] = j
-        if p == total:
-            break
-        last = frame * pixels + need[need_base + place]
-        if last >= j:
-            break
-        time = _room(p, n, edges, node_outputs, copied, frees)
-        if time < 0:
-            break
-        time = max(time, frees[copy_base + last] + r)
-        if p > 0:
-            time = max(time, commits[base + p - 1] - d)
-        starts[base + p] = time
-        commits[base + p] = time + ii + d
-        p += 1
-        place += 1
-        if place == outputs:
-            place = 0
-            frame += 1
-    started[n] = p
-    return int(p - first + j - first_copy)

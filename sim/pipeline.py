@@ -17,6 +17,7 @@ DEPTH_CYCLES = {"conv": 4, "mean": 4, "affine": 3, "max": 2, "add": 2, "concat":
 """Registers from an engine's issue to the FIFO's write port."""
 STEADY_FRAMES = 3
 Cycles = NDArray[np.int64]
+Places = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,10 +52,9 @@ class _Packed:
     edges: tuple[Edge, ...]
     node_table: Cycles
     edge_table: Cycles
-    node_inputs: Cycles
-    node_outputs: Cycles
-    need: Cycles
-    free: Cycles
+    out_edges: Cycles
+    need: Places
+    free: Places
 
 
 def simulate(
@@ -128,28 +128,31 @@ def copy_cycles(network: Network, layer: Layer, engine: Engine) -> int:
 
 
 def _run(packed: _Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps:
-    node_sizes = packed.node_table[:, 1] * frames
-    edge_sizes = packed.edge_table[:, 2] * frames
-    starts = np.full(node_sizes.sum(), -1, np.int64)
-    commits = np.full(node_sizes.sum(), -1, np.int64)
-    frees = np.full(edge_sizes.sum(), -1, np.int64)
+    nodes, edges = packed.node_table, packed.edge_table
+    node_sizes, edge_sizes = nodes[:, kernels_pipeline.N_PIXELS] * frames, edges[:, kernels_pipeline.E_PIXELS] * frames
+    source_starts, sink_starts = (np.full(node_sizes[n], -1, np.int64) for n in (0, -1))
+    commits, frees = (np.full(sizes.sum(), -1, np.int64) for sizes in (node_sizes, edge_sizes))
     left = kernels_pipeline.run(
-        packed.node_table,
-        packed.edge_table,
-        packed.node_inputs,
-        packed.node_outputs,
+        nodes,
+        edges,
+        packed.out_edges,
         packed.need,
         packed.free,
         frames,
         *_gate(handshakes.valid),
         *_gate(handshakes.ready),
-        starts,
+        source_starts,
+        sink_starts,
         commits,
         frees,
     )
-    by_node = _split(packed.names, node_sizes, starts)
+    starts = _split(packed.names, node_sizes, commits)
+    for name, row in zip(packed.names, nodes, strict=True):
+        busy = row[kernels_pipeline.N_II] + row[kernels_pipeline.N_D]
+        starts[name] = np.where(starts[name] < 0, starts[name], starts[name] - busy)
+    starts |= {INPUT: source_starts, OUTPUT: sink_starts}
     by_edge = _split([str(edge) for edge in packed.edges], edge_sizes, frees)
-    result = Stamps(by_node, _copies(packed, by_node, by_edge), by_edge)
+    result = Stamps(starts, _copies(packed, starts, by_edge), by_edge)
     if left:
         raise _deadlock(packed, result)
     return result
@@ -196,13 +199,19 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
     names = (INPUT, *network.by_name, OUTPUT)
     edges = (*network.edges, Edge(network.output.name, OUTPUT))
     index = {name: i for i, name in enumerate(names)}
-    need: list[Cycles] = []
-    free: list[Cycles] = []
+    need: list[Places] = []
+    free: list[Places] = []
     node_rows, edge_rows = [], []
     start_base = need_base = 0
+    out_edges: list[int] = []
     for name in names:
         row = _node_row(network, pipeline, name)
-        node_rows.append((start_base, row.pixels, row.ii, row.d, row.windowed, need_base))
+        reads = [i for i, edge in enumerate(edges) if edge.target == name]
+        writes = [i for i, edge in enumerate(edges) if edge.source == name]
+        outs = (len(out_edges), len(out_edges) + len(writes))
+        fixed = (start_base, row.pixels, row.ii, row.d, row.windowed, need_base)
+        node_rows.append((*fixed, reads[0] if reads else 0, len(reads), *outs))
+        out_edges += writes
         start_base += row.pixels * frames
         if row.windowed:
             layer = network.by_name[name]
@@ -213,10 +222,10 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
     for edge in edges:
         w, r, cap = _edge_timing(network, pipeline, edge)
         pixels = network.shapes[edge.source].pixels
-        depth = fit.fifo(pipeline, edge).depth
-        edge_rows.append((index[edge.source], copy_base, pixels, depth, w, r, cap, free_base))
-        copy_base += pixels * frames
         reader = network.by_name.get(edge.target)
+        timing = (pixels, fit.fifo(pipeline, edge).depth, w, r, cap)
+        edge_rows.append((index[edge.source], copy_base, *timing, free_base, index[edge.target]))
+        copy_base += pixels * frames
         if reader is not None and reader.windowed:
             free.append(window_tables(network.input_shape(reader), reader.kernel, reader.stride, reader.padding)[1])
             free_base += free[-1].size
@@ -225,17 +234,10 @@ def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
         edges,
         np.array(node_rows, np.int64),
         np.array(edge_rows, np.int64),
-        _lists([[i for i, e in enumerate(edges) if e.target == name] for name in names]),
-        _lists([[i for i, e in enumerate(edges) if e.source == name] for name in names]),
-        np.concatenate([*need, np.zeros(1, np.int64)]),
-        np.concatenate([*free, np.zeros(1, np.int64)]),
+        np.array(out_edges, np.int64),
+        np.concatenate([*need, np.zeros(1, np.int32)]),
+        np.concatenate([*free, np.zeros(1, np.int32)]),
     )
-
-
-def _lists(rows: list[list[int]]) -> Cycles:
-    """Lists of unequal length as a table, ended by -1."""
-    width = max(len(row) for row in rows) + 1
-    return np.array([row + [-1] * (width - len(row)) for row in rows], np.int64)
 
 
 @dataclass(frozen=True)
@@ -271,10 +273,10 @@ def _edge_timing(network: Network, pipeline: Pipeline, edge: Edge) -> tuple[int,
 
 
 @lru_cache(maxsize=256)
-def window_tables(shape: Shape, kernel: Size, stride: Size, padding: Padding) -> tuple[Cycles, Cycles]:
+def window_tables(shape: Shape, kernel: Size, stride: Size, padding: Padding) -> tuple[Places, Places]:
     """Of one frame: the last pixel that each output needs, and the last output that each pixel is kept for.
 
-    A pixel is kept for an output that needs it or an earlier one; -1 if none.
+    A pixel is kept for an output that needs it or an earlier one. Read-only: they are shared.
     """
     top, bottom, left, right = padding
     rows = np.arange((shape.rows + top + bottom - kernel.rows) // stride.rows + 1) * stride.rows - top
@@ -285,9 +287,10 @@ def window_tables(shape: Shape, kernel: Size, stride: Size, padding: Padding) ->
     low = np.maximum(rows, 0)[:, None] * shape.cols + np.maximum(cols, 0)
     low[:-1][rows[:-1] + stride.rows <= 0] = 0
     free = np.searchsorted(low.ravel(), np.arange(shape.pixels), side="right") - 1
-    need.setflags(write=False)
-    free.setflags(write=False)
-    return need.astype(np.int64), free.astype(np.int64)
+    tables = need.astype(np.int32), free.astype(np.int32)
+    for table in tables:
+        table.setflags(write=False)
+    return tables
 
 
 def _layer_result(

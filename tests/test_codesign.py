@@ -10,7 +10,7 @@ import pytest
 from distill import recipe as recipes
 from hw import reference, student
 from hw.errors import BadInput
-from hw.hls import compiler_available
+from hw.hls import chain, compiler_available
 from reports import candidate, codesign, html, students
 
 pytest.importorskip("hls4ml")
@@ -127,3 +127,14 @@ def test_a_missing_hls4ml_is_told_and_the_rest_goes_on(runs, monkeypatch):
     assert said[0] == codesign.NO_HLS4ML
     assert report.hls is None
     assert json.loads((runs[1] / "candidates.json").read_text())["hls_missing"] == codesign.NO_HLS4ML
+
+
+def test_a_missing_compiler_is_told_first_and_the_project_is_written_all_the_same(runs, monkeypatch):
+    monkeypatch.setattr(codesign, "compiler_available", lambda: False)
+    monkeypatch.setattr(chain, "compiler_available", lambda: False)
+    said = []
+    report = codesign.codesign(small_recipe(), runs[1], MACHINES[:1], say=said.append)
+    assert said[0] == codesign.NO_COMPILER
+    assert said.count(codesign.NO_COMPILER) == 1
+    assert (report.hls, report.hls_missing) == (None, codesign.NO_COMPILER)
+    assert (runs[1] / "hls" / "firmware").is_dir()
