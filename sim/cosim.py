@@ -6,7 +6,7 @@ Nothing here knows what they should be: `check` holds them against `sim.pipeline
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,8 +20,8 @@ from hw.errors import BadInput, Deadlock, MissingTool, nearest
 from hw.files import write_text
 from hw.fixed import Integers
 from hw.network import INPUT, OUTPUT
+from hw.rtl.bench import bench
 from hw.rtl.engines import hex_words
-from hw.rtl.write import TOP
 from hw.student import Student, lifted
 from hw.student import of_run as load_student
 from sim import pipeline as recurrence
@@ -178,8 +178,9 @@ def run(
         write_text(design.folder / "input.hex", hex_words(words, student.formats[INPUT].out.width))
         write_text(design.folder / "valid.hex", _bit_lines(handshakes.valid))
         write_text(design.folder / "ready.hex", _bit_lines(handshakes.ready))
-        bench = "\n".join(_bench(student, pipeline, design, handshakes, len(images))) + "\n"
-        write_text(design.folder / "bench.sv", bench)
+        silence = _longest_silence(student, pipeline, handshakes)
+        text = bench(student, design, len(images), handshakes.valid.size, handshakes.ready.size, silence)
+        write_text(design.folder / "bench.sv", text)
         lines = _simulate(design, simulator)
     return _parsed(student, design, lines)
 
@@ -193,60 +194,6 @@ def _input_words(student: Student, design: rtl.Design, images: Integers) -> Inte
 def _bit_lines(bits: Cycles) -> str:
     """One bit a line; never empty, since `$readmemh` wants a line."""
     return "".join(f"{int(bit)}\n" for bit in bits) or "1\n"
-
-
-def _bench(
-    student: Student, pipeline: Pipeline, design: rtl.Design, handshakes: Handshakes, frames: int
-) -> Iterator[str]:
-    """A test bench that feeds words, prints "S node cycle" and "D word", and ends with "E cycle" or "T cycle".
-
-    It goes on until every node has started every pixel, those too that no output needs any more.
-    """
-    shapes = student.network.shapes
-    in_words = frames * shapes[INPUT].pixels * design.in_words
-    out_words = frames * shapes[student.network.output.name].pixels * design.out_words
-    pixels = frames * (sum(shape.pixels for shape in shapes.values()) + shapes[student.network.output.name].pixels)
-    valid, ready = max(1, handshakes.valid.size), max(1, handshakes.ready.size)
-    yield "module bench;"
-    yield "    logic clk = 0, rst = 1;"
-    yield "    always #1 clk = ~clk;"
-    yield "    logic in_valid, in_ready, out_valid, out_ready;"
-    yield f"    logic [{design.in_word_bits - 1}:0] in_data, words [{in_words}];"
-    yield f"    logic [{design.out_word_bits - 1}:0] out_data;"
-    yield f"    logic valid [{valid}], ready [{ready}];"
-    yield "    integer cycle = 0, sent = 0, got = 0, quiet = 0, started = 0, ended = 0;"
-    yield f"    {TOP} dut (.*);"
-    yield "    initial begin"
-    yield '        $readmemh("input.hex", words);'
-    yield '        $readmemh("valid.hex", valid);'
-    yield '        $readmemh("ready.hex", ready);'
-    yield "        repeat (3) @(posedge clk);"
-    yield "        rst <= 0;"
-    yield "    end"
-    gate = "!rst && sent < {count} && (cycle >= {size} || valid[cycle < {size} ? cycle : 0])"
-    yield f"    assign in_valid = {gate.format(count=in_words, size=handshakes.valid.size)};"
-    yield f"    assign in_data = words[sent < {in_words} ? sent : 0];"
-    size = handshakes.ready.size
-    yield f"    assign out_ready = !rst && (cycle >= {size} || ready[cycle < {size} ? cycle : 0]);"
-    yield "    always @(posedge clk) if (!rst) begin"
-    yield "        cycle <= cycle + 1;"
-    yield "        quiet <= quiet + 1;"
-    yield "        if (in_valid && in_ready) begin sent <= sent + 1; quiet <= 0; end"
-    for name, own in design.nodes.items():
-        signal = f"dut.{own}.take" if name == OUTPUT else f"dut.{own}.reserve"
-        yield f'        if ({signal}) begin $display("S {own} %0d", cycle); started = started + 1; quiet <= 0; end'
-    yield "        if (out_valid && out_ready) begin"
-    yield '            $display("D %h", out_data);'
-    yield "            got = got + 1;"
-    yield "            ended = cycle + 1;"
-    yield "            quiet <= 0;"
-    yield "        end"
-    all_done = f"got == {out_words} && started == {pixels}"
-    yield f'        if ({all_done}) begin $display("E %0d", ended); $finish; end'
-    silence = _longest_silence(student, pipeline, handshakes)
-    yield f'        if (quiet > {silence}) begin $display("T %0d", cycle); $finish; end'
-    yield "    end"
-    yield "endmodule"
 
 
 def _longest_silence(student: Student, pipeline: Pipeline, handshakes: Handshakes) -> int:
