@@ -154,6 +154,31 @@ def generate(
 
 
 @app.command()
+def fifos(
+    network: NetworkName,
+    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    out: Annotated[Path | None, typer.Option(help="Write the pipeline with the sized FIFOs to this YAML file.")] = None,
+    json: Json = False,
+) -> None:
+    """The least FIFO depths that keep a pipeline's interval, and the least with which it does not stop."""
+    from hw import accelerator
+    from hw.files import to_json, write_yaml
+    from sim import fifos as sizes
+    from sim.run import named, size_fifos
+
+    chosen, precision = named(network)
+    made, sizing = size_fifos(chosen, accelerator.pipeline_machine(machine), precision)
+    if out is not None:
+        write_yaml(out, sizes.with_depths(made, sizing.sized))
+    if json:
+        sys.stdout.write(to_json(sizing))
+        return
+    from reports import tables
+
+    tables.show_sizing(_console(stderr=False), sizing)
+
+
+@app.command()
 def sensor(
     network: NetworkName,
     pixel_mhz: Annotated[float, typer.Option(help="The sensor's pixel clock.")],

@@ -87,6 +87,11 @@ def write_json(path: Path, value: object) -> None:
     write_text(path, to_json(value))
 
 
+def write_yaml(path: Path, value: object) -> None:
+    """Write `value` as YAML, atomically."""
+    write_text(path, msgspec.yaml.encode(value).decode())
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text`, atomically."""
     with replacing(path) as temporary:

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from reports.candidate import Accuracy, Report
 from reports.html import machines_of
+from sim.fifos import Sizing
 from sim.result import Result
 
 
@@ -64,6 +65,23 @@ def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, Accu
     for name, row in rows.items():
         table.add_row(name, *(percent(row[split]) if split in row else "" for split in splits))
     console.print(table)
+
+
+def show_sizing(console: Console, sizing: Sizing) -> None:
+    """FIFO depths before and after, edge by edge."""
+    table = Table(box=None, header_style="bold")
+    table.add_column("edge", no_wrap=True)
+    for heading in ("before", "sized", "least"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for edge, depth in sizing.before.items():
+        table.add_row(edge, f"{depth:,}", f"{sizing.sized[edge]:,}", f"{sizing.least[edge]:,}")
+    bytes_of_all = (sizing.before_bytes, sizing.sized_bytes, sizing.least_bytes)
+    table.add_row("all, bytes", *(f"{size:,}" for size in bytes_of_all))
+    console.print(table)
+    console.print(
+        f"interval {sizing.interval_cycles:,} cycles as with unbounded FIFOs; "
+        f"{sizing.least_interval_cycles:,} with the least that do not stop"
+    )
 
 
 def percent(accuracy: Accuracy) -> str:

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from hw import fit
 from hw.accelerator import Pipeline
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
-from sim.pipeline import DEPTH_CYCLES, copy_cycles, issue_cycles, window_tables
+from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, window_tables
 
 Dataflow = Literal["os", "ws"]
 

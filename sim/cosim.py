@@ -25,7 +25,8 @@ from hw.rtl.engines import hex_words
 from hw.student import Student, lifted
 from hw.student import of_run as load_student
 from sim import pipeline as recurrence
-from sim.pipeline import ALWAYS, Cycles, Handshakes
+from sim.packing import Cycles, copy_cycles, issue_cycles, sink_edge
+from sim.pipeline import ALWAYS, Handshakes
 from sim.run import as_pipeline
 
 Simulator = Literal["icarus", "verilator"]
@@ -138,7 +139,7 @@ def check(
         text = f"the RTL stops for ever after {found.cycles} cycles, the recurrence does not"
         return Verdict(simulator, len(images), 0, found.cycles, 0, 0, text, 0, 0, True)
     numbers = reference.forward(student, images)
-    finishes = expected.frees[recurrence.sink_edge(student.network)].reshape(len(images), -1)[:, -1]
+    finishes = expected.frees[sink_edge(student.network)].reshape(len(images), -1)[:, -1]
     return Verdict(
         simulator=simulator,
         frames=len(images),
@@ -202,8 +203,8 @@ def _longest_silence(student: Student, pipeline: Pipeline, handshakes: Handshake
     work = 0
     for layer in network.layers:
         engine = pipeline.engines[layer.name]
-        issue = recurrence.issue_cycles(network, layer, engine)
-        copy = recurrence.copy_cycles(network, layer, engine) * network.input_shape(layer).pixels
+        issue = issue_cycles(network, layer, engine)
+        copy = copy_cycles(network, layer, engine) * network.input_shape(layer).pixels
         work += issue + copy + 10
     return work + max(handshakes.valid.size, handshakes.ready.size) + 100
 

@@ -14,6 +14,7 @@ from hw.accelerator import Budget, Engine, Fifo, Pipeline, Ram
 from hw.errors import DoesNotFit
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from sim import pipeline as simulator
+from sim.packing import copy_cycles, issue_cycles, sink_edge
 from sim.pipeline import Handshakes
 
 LUT_RAM_PIXELS = 64
@@ -65,8 +66,8 @@ def _options(network: Network, layer: Layer) -> list[_Option]:
 
 def _frame_cycles(network: Network, layer: Layer, engine: Engine) -> int:
     """Cycles in which an engine that never waits reads a frame and issues its results."""
-    issue = network.shapes[layer.name].pixels * simulator.issue_cycles(network, layer, engine)
-    return max(issue, network.input_shape(layer).pixels * simulator.copy_cycles(network, layer, engine))
+    issue = network.shapes[layer.name].pixels * issue_cycles(network, layer, engine)
+    return max(issue, network.input_shape(layer).pixels * copy_cycles(network, layer, engine))
 
 
 def _shared_channels(network: Network, layer: Layer) -> int:
@@ -117,7 +118,7 @@ def _choose(options: dict[str, list[_Option]], interval: int) -> dict[str, _Opti
 
 
 def _all_edges(network: Network) -> list[str]:
-    return [*map(str, network.edges), simulator.sink_edge(network)]
+    return [*map(str, network.edges), sink_edge(network)]
 
 
 def _ram(depth: int) -> Ram:

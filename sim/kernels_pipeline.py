@@ -222,3 +222,53 @@ def _gated(time: int, words: int, ranks: Table, cycles: Table) -> tuple[int, int
     if last < cycles.shape[0]:
         return first, cycles[last] + 1
     return first, horizon + last - cycles.shape[0] + 1
+
+
+@njit(cache=True, nogil=True)
+def run_many(
+    nodes: Table,
+    edges: Table,
+    out_edges: Table,
+    need: Places,
+    free: Places,
+    frames: int,
+    finishes: Table,
+) -> None:
+    """`run` for every design: rows of `nodes` (designs, nodes, columns) and `edges`, ends that are always open.
+
+    Fill `finishes` (designs, frames): the cycle in which the sink has taken each frame, -1 where it never does.
+    """
+    count = nodes.shape[1]
+    sink = nodes[0, count - 1]
+    pixels = 0
+    for n in range(count):
+        pixels += nodes[0, n, N_PIXELS] * frames
+    reads = 0
+    for e in range(edges.shape[1]):
+        reads += edges[0, e, E_PIXELS] * frames
+    commits = np.zeros(pixels, np.int64)
+    frees = np.zeros(reads, np.int64)
+    source_starts = np.zeros(nodes[0, 0, N_PIXELS] * frames, np.int64)
+    sink_starts = np.zeros(sink[N_PIXELS] * frames, np.int64)
+    always_ranks = np.zeros(1, np.int64)
+    always_cycles = np.zeros(0, np.int64)
+    for design in range(nodes.shape[0]):
+        left = run(
+            nodes[design],
+            edges[design],
+            out_edges,
+            need,
+            free,
+            frames,
+            always_ranks,
+            always_cycles,
+            always_ranks,
+            always_cycles,
+            source_starts,
+            sink_starts,
+            commits,
+            frees,
+        )
+        for frame in range(frames):
+            end = sink[N_BASE] + (frame + 1) * sink[N_PIXELS] - 1
+            finishes[design, frame] = commits[end] if left == 0 else -1

@@ -1,23 +1,18 @@
 """A network on a `Pipeline`: check, pack, run, unpack. The semantics are those of docs/pipeline.md."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from hw import fit
-from hw.accelerator import Engine, Pipeline
-from hw.errors import BadInput, Deadlock
-from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
-from sim import kernels_pipeline, memory
+from hw.accelerator import Pipeline
+from hw.errors import BadInput
+from hw.network import INPUT, OUTPUT, Edge, Layer, Network
+from sim import deadlock, kernels_pipeline, memory
+from sim.packing import Cycles, Packed, issue_cycles, pack, sink_edge, window_tables
 from sim.result import LayerResult, Precision, Result, summarise
 
-DEPTH_CYCLES = {"conv": 4, "mean": 4, "affine": 3, "max": 2, "add": 2, "concat": 1}
-"""Registers from an engine's issue to the FIFO's write port."""
 STEADY_FRAMES = 3
-Cycles = NDArray[np.int64]
-Places = NDArray[np.int32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,19 +39,6 @@ class Stamps:
     frees: dict[str, Cycles]
 
 
-@dataclass(frozen=True)
-class _Packed:
-    """A network and a machine as the kernel's tables."""
-
-    names: tuple[str, ...]
-    edges: tuple[Edge, ...]
-    node_table: Cycles
-    edge_table: Cycles
-    out_edges: Cycles
-    need: Places
-    free: Places
-
-
 def simulate(
     given: Network,
     executed: Network,
@@ -72,7 +54,7 @@ def simulate(
     """
     if frames < 2:
         raise BadInput(f"frames: {frames} was found, at least 2 are wanted for an interval")
-    packed = _pack(executed, pipeline, frames)
+    packed = pack(executed, pipeline, frames)
     stamps = _run(packed, frames)
     finishes = stamps.frees[sink_edge(executed)].reshape(frames, -1)[:, -1]
     layers = [_layer_result(executed, pipeline, precision, packed, stamps, layer) for layer in executed.layers]
@@ -97,12 +79,7 @@ def stamps(network: Network, pipeline: Pipeline, frames: int = 1, handshakes: Ha
         BadInput: the machine does not belong to the network.
         Deadlock: the pipeline stops for ever.
     """
-    return _run(_pack(network, pipeline, frames), frames, handshakes)
-
-
-def sink_edge(network: Network) -> str:
-    """The name of the edge from the last layer to the sink."""
-    return str(Edge(network.output.name, OUTPUT))
+    return _run(pack(network, pipeline, frames), frames, handshakes)
 
 
 def multipliers(network: Network, pipeline: Pipeline) -> int:
@@ -111,23 +88,7 @@ def multipliers(network: Network, pipeline: Pipeline) -> int:
     return sum(e.pe * e.simd if kind == "conv" else e.pe for kind, e in engines if kind in ("conv", "affine"))
 
 
-def issue_cycles(network: Network, layer: Layer, engine: Engine) -> int:
-    """Cycles in which an engine issues one output pixel."""
-    channels = network.shapes[layer.name].channels
-    if layer.kind != "conv":
-        return channels // engine.pe
-    return channels // engine.pe * (layer.taps * network.input_shape(layer).channels // engine.simd)
-
-
-def copy_cycles(network: Network, layer: Layer, engine: Engine) -> int:
-    """Cycles in which a windowed layer copies one pixel of its input; 0 where it reads in place."""
-    channels = network.input_shape(layer).channels
-    if not layer.windowed:
-        return 0
-    return channels // (min(engine.simd, channels) if layer.kind == "conv" else engine.pe)
-
-
-def _run(packed: _Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps:
+def _run(packed: Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps:
     nodes, edges = packed.node_table, packed.edge_table
     node_sizes, edge_sizes = nodes[:, kernels_pipeline.N_PIXELS] * frames, edges[:, kernels_pipeline.E_PIXELS] * frames
     source_starts, sink_starts = (np.full(node_sizes[n], -1, np.int64) for n in (0, -1))
@@ -139,8 +100,8 @@ def _run(packed: _Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamp
         packed.need,
         packed.free,
         frames,
-        *_gate(handshakes.valid),
-        *_gate(handshakes.ready),
+        *gate(handshakes.valid),
+        *gate(handshakes.ready),
         source_starts,
         sink_starts,
         commits,
@@ -152,19 +113,20 @@ def _run(packed: _Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamp
         starts[name] = np.where(starts[name] < 0, starts[name], starts[name] - busy)
     starts |= {INPUT: source_starts, OUTPUT: sink_starts}
     by_edge = _split([str(edge) for edge in packed.edges], edge_sizes, frees)
-    result = Stamps(starts, _copies(packed, starts, by_edge), by_edge)
     if left:
-        raise _deadlock(packed, result)
-    return result
+        started = np.array([(starts[name] >= 0).sum() for name in packed.names])
+        freed = np.array([(by_edge[str(edge)] >= 0).sum() for edge in packed.edges])
+        raise deadlock.explain(packed, frames, started, freed)
+    return Stamps(starts, _copies(packed, starts, by_edge), by_edge)
 
 
-def _gate(bits: Cycles) -> tuple[Cycles, Cycles]:
+def gate(bits: Cycles) -> tuple[Cycles, Cycles]:
     """How many open cycles lie before each cycle, and which they are."""
     ranks = np.concatenate([[0], np.cumsum(bits != 0)]).astype(np.int64)
     return ranks, np.flatnonzero(bits).astype(np.int64)
 
 
-def _copies(packed: _Packed, starts: dict[str, Cycles], frees: dict[str, Cycles]) -> dict[str, Cycles]:
+def _copies(packed: Packed, starts: dict[str, Cycles], frees: dict[str, Cycles]) -> dict[str, Cycles]:
     """When each pixel of an edge is read: by a copier w before it is free, in place when its reader starts."""
     copies = {}
     for edge, row in zip(packed.edges, packed.edge_table, strict=True):
@@ -178,123 +140,8 @@ def _split(names: list[str] | tuple[str, ...], sizes: Cycles, flat: Cycles) -> d
     return dict(zip(names, np.split(flat, np.cumsum(sizes)[:-1]), strict=True))
 
 
-def _deadlock(packed: _Packed, stamps: Stamps) -> Deadlock:
-    """Name the full edge whose writer waits, nearest to the output."""
-    for edge, row in reversed(list(zip(packed.edges, packed.edge_table, strict=True))):
-        written = int((stamps.starts[edge.source] >= 0).sum())
-        read = int((stamps.frees[str(edge)] >= 0).sum())
-        depth = int(row[3])
-        if written - read >= depth and written < stamps.starts[edge.source].size:
-            return Deadlock(
-                f"edge {edge}: the pipeline stops for ever with its FIFO of {depth} pixels full "
-                f"after {written} pixels; give it more than {depth}"
-            )
-    raise AssertionError("a pipeline stopped without a full edge")
-
-
-def _pack(network: Network, pipeline: Pipeline, frames: int) -> _Packed:
-    if frames < 1:
-        raise BadInput(f"frames: {frames} was found, at least 1 is wanted")
-    fit.check(network, pipeline)
-    names = (INPUT, *network.by_name, OUTPUT)
-    edges = (*network.edges, Edge(network.output.name, OUTPUT))
-    index = {name: i for i, name in enumerate(names)}
-    need: list[Places] = []
-    free: list[Places] = []
-    node_rows, edge_rows = [], []
-    start_base = need_base = 0
-    out_edges: list[int] = []
-    for name in names:
-        row = _node_row(network, pipeline, name)
-        reads = [i for i, edge in enumerate(edges) if edge.target == name]
-        writes = [i for i, edge in enumerate(edges) if edge.source == name]
-        outs = (len(out_edges), len(out_edges) + len(writes))
-        fixed = (start_base, row.pixels, row.ii, row.d, row.windowed, need_base)
-        node_rows.append((*fixed, reads[0] if reads else 0, len(reads), *outs))
-        out_edges += writes
-        start_base += row.pixels * frames
-        if row.windowed:
-            layer = network.by_name[name]
-            tables = window_tables(network.input_shape(layer), layer.kernel, layer.stride, layer.padding)
-            need.append(tables[0])
-            need_base += tables[0].size
-    copy_base = free_base = 0
-    for edge in edges:
-        w, r, cap = _edge_timing(network, pipeline, edge)
-        pixels = network.shapes[edge.source].pixels
-        reader = network.by_name.get(edge.target)
-        timing = (pixels, fit.fifo(pipeline, edge).depth, w, r, cap)
-        edge_rows.append((index[edge.source], copy_base, *timing, free_base, index[edge.target]))
-        copy_base += pixels * frames
-        if reader is not None and reader.windowed:
-            free.append(window_tables(network.input_shape(reader), reader.kernel, reader.stride, reader.padding)[1])
-            free_base += free[-1].size
-    return _Packed(
-        names,
-        edges,
-        np.array(node_rows, np.int64),
-        np.array(edge_rows, np.int64),
-        np.array(out_edges, np.int64),
-        np.concatenate([*need, np.zeros(1, np.int32)]),
-        np.concatenate([*free, np.zeros(1, np.int32)]),
-    )
-
-
-@dataclass(frozen=True)
-class _NodeRow:
-    pixels: int
-    ii: int
-    d: int
-    windowed: bool
-
-
-def _node_row(network: Network, pipeline: Pipeline, name: str) -> _NodeRow:
-    if name in (INPUT, OUTPUT):
-        shape = network.shapes[INPUT if name == INPUT else network.output.name]
-        width = fit.port_channels(network, pipeline, name)
-        return _NodeRow(shape.pixels, shape.channels // width, 0, False)
-    layer = network.by_name[name]
-    engine = fit.engine(network, pipeline, layer)
-    latency = 0
-    if not layer.windowed:
-        latency = max(fit.fifo(pipeline, Edge(source, name)).read_latency_cycles for source in layer.inputs)
-    depth = DEPTH_CYCLES[layer.kind] + latency
-    return _NodeRow(network.shapes[name].pixels, issue_cycles(network, layer, engine), depth, layer.windowed)
-
-
-def _edge_timing(network: Network, pipeline: Pipeline, edge: Edge) -> tuple[int, int, int]:
-    """Copy cycles, read latency and window capacity; the last two matter to windowed readers alone."""
-    reader = network.by_name.get(edge.target)
-    if reader is None or not reader.windowed:
-        return 0, 0, 1
-    engine = pipeline.engines[reader.name]
-    latency = fit.fifo(pipeline, edge).read_latency_cycles
-    return copy_cycles(network, reader, engine), latency, fit.window_pixels(network, pipeline, reader)
-
-
-@lru_cache(maxsize=256)
-def window_tables(shape: Shape, kernel: Size, stride: Size, padding: Padding) -> tuple[Places, Places]:
-    """Of one frame: the last pixel that each output needs, and the last output that each pixel is kept for.
-
-    A pixel is kept for an output that needs it or an earlier one. Read-only: they are shared.
-    """
-    top, bottom, left, right = padding
-    rows = np.arange((shape.rows + top + bottom - kernel.rows) // stride.rows + 1) * stride.rows - top
-    cols = np.arange((shape.cols + left + right - kernel.cols) // stride.cols + 1) * stride.cols - left
-    last_row = np.minimum(rows + kernel.rows - 1, shape.rows - 1)
-    last_col = np.minimum(cols + kernel.cols - 1, shape.cols - 1)
-    need = (last_row[:, None] * shape.cols + last_col).ravel()
-    low = np.maximum(rows, 0)[:, None] * shape.cols + np.maximum(cols, 0)
-    low[:-1][rows[:-1] + stride.rows <= 0] = 0
-    free = np.searchsorted(low.ravel(), np.arange(shape.pixels), side="right") - 1
-    tables = need.astype(np.int32), free.astype(np.int32)
-    for table in tables:
-        table.setflags(write=False)
-    return tables
-
-
 def _layer_result(
-    network: Network, pipeline: Pipeline, precision: Precision, packed: _Packed, stamps: Stamps, layer: Layer
+    network: Network, pipeline: Pipeline, precision: Precision, packed: Packed, stamps: Stamps, layer: Layer
 ) -> LayerResult:
     engine = pipeline.engines[layer.name]
     starts = stamps.starts[layer.name]
@@ -323,7 +170,7 @@ def _layer_result(
     )
 
 
-def _inputs_ready(network: Network, packed: _Packed, stamps: Stamps, layer: Layer) -> Cycles:
+def _inputs_ready(network: Network, packed: Packed, stamps: Stamps, layer: Layer) -> Cycles:
     """The cycle in which each output pixel has all of its inputs."""
     rows = {str(edge): row for edge, row in zip(packed.edges, packed.edge_table, strict=True)}
     starts = stamps.starts[layer.name]

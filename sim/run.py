@@ -7,7 +7,8 @@ from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
 from hw.network import Network
 from hw.passes import executed
 from hw.student import Student
-from sim import engine, folding, kernels_engine, kernels_pipeline, pipeline, sensor
+from sim import engine, fifos, folding, kernels_engine, kernels_pipeline, pipeline, sensor
+from sim.fifos import Sizing
 from sim.result import Precision, Result
 from sim.sensor import Watch
 
@@ -29,6 +30,19 @@ def simulate(network: Network, machine: Machine, precision: Precision = Precisio
 def as_pipeline(form: Network, machine: Pipeline | Budget) -> Pipeline:
     """A pipeline as it is, or the fastest within a budget; `form` as hardware runs it."""
     return folding.pipeline(form, machine) if isinstance(machine, Budget) else machine
+
+
+def size_fifos(
+    network: Network, machine: Pipeline | Budget, precision: Precision = Precision()
+) -> tuple[Pipeline, Sizing]:
+    """A network's pipeline and the sizing of its FIFOs, in the form that hardware runs.
+
+    Raises:
+        PacemakerError: as `sim.fifos.size`.
+    """
+    form = executed(network)
+    made = as_pipeline(form, machine)
+    return made, fifos.size(form, made, precision)
 
 
 def watch(network: Network, machine: Pipeline | Budget, source: Source) -> Watch:

@@ -13,7 +13,8 @@ from hw.accelerator import Fifo, Pipeline, Source
 from hw.errors import BadInput
 from hw.network import INPUT, Network
 from sim import pipeline as recurrence
-from sim.pipeline import Cycles, Handshakes
+from sim.packing import Cycles, sink_edge
+from sim.pipeline import Handshakes
 
 FRAMES = 3
 CLOCK_PRECISION = 1e-3
@@ -76,7 +77,7 @@ def watch(network: Network, pipeline: Pipeline, source: Source, frames: int = FR
     arrivals = arrival_cycles(network, source, ratio, frames)
     lost = _first_lost(network, pipeline, arrivals, frames)
     buffered = recurrence.stamps(network, deep, frames, _handshakes(arrivals))
-    finish = int(buffered.frees[recurrence.sink_edge(network)].reshape(frames, -1)[0, -1])
+    finish = int(buffered.frees[sink_edge(network)].reshape(frames, -1)[0, -1])
     last_arrival = int(arrivals.reshape(frames, -1)[0, -1])
     cycles_per_line = (network.input.cols + source.h_blank) * ratio
     return Watch(

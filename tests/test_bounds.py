@@ -11,7 +11,8 @@ from hw.errors import Deadlock
 from hw.network import INPUT, Layer, Network, Shape, Size
 from hw.presets import preset
 from sim import bounds
-from sim.pipeline import issue_cycles, stamps
+from sim.packing import issue_cycles
+from sim.pipeline import stamps
 
 DATA = Path(__file__).parent / "data"
 

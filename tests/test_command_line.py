@@ -15,7 +15,7 @@ from hw import student
 from hw.network import INPUT, Layer, Network, Shape, Size
 from sim import cosim
 
-COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "sensor", "cosim", "report")
+COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "fifos", "sensor", "cosim", "report")
 HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
 TOTALS = {
     "latency_cycles",
@@ -234,6 +234,11 @@ BAD = [
         ["cosim", "empty"],
         "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
     ),
+    (
+        ["fifos", "run", "--machine", "line-64"],
+        "machine line-64: a line engine was found, a pipeline or a budget is wanted",
+    ),
+    (["fifos", "run", "--out", "file/machine.yaml"], "file: cannot be made a folder (File exists)"),
     (["cosim", "run", "--simulator", "icarux"], "simulator icarux: no such one; did you mean icarus?"),
     (["cosim", "run", "--frames", "4"], "frames: 4 was found, 1 to 3 are wanted, the student's test images"),
     (["cosim", "run", "--frames", "0"], "frames: 0 was found, 1 to 3 are wanted, the student's test images"),
@@ -289,6 +294,15 @@ def test_cosim_ends_with_1_where_data_differ(
     monkeypatch.setattr(cosim, "check", lambda *given, **named: verdict)
     assert inside(["cosim", "run", "--frames", "1"], monkeypatch) == 1
     assert capsys.readouterr().out.endswith("all 9 start cycles equal; 3 outputs wrong\n")
+
+
+def test_sized_fifos_are_a_machine_that_keeps_the_interval(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inside(["fifos", "run", "--json", "--out", "sized.yaml"], monkeypatch) == 0
+    sizing = json.loads(capsys.readouterr().out)
+    assert inside(["simulate", "run", "--machine", "sized.yaml", "--json"], monkeypatch) == 0
+    assert json.loads(capsys.readouterr().out)["interval_cycles"] == sizing["interval_cycles"]
 
 
 def test_sensor_says_whether_a_run_keeps_up(

@@ -3,6 +3,7 @@
 import re
 from random import Random
 
+import msgspec
 import numpy as np
 import pytest
 from oracle_pipeline import Trace, run
@@ -163,3 +164,41 @@ def test_a_skip_one_deeper_runs(residual: Network) -> None:
         "sum": [11, 19, 20, 28, 36, 37, 38, 39, 40],
         "output": [14, 22, 23, 31, 39, 40, 41, 42, 43],
     }
+
+
+def test_a_deadlock_names_its_cycle_and_the_least_depth_that_frees_it() -> None:
+    told = freed = 0
+    for seed in range(300):
+        network = random_network(seed)
+        pipeline = random_pipeline(seed, network)
+        try:
+            stamps(network, pipeline, 2)
+            continue
+        except Deadlock as error:
+            sentence = str(error)
+        told += 1
+        assert sentence.startswith("the pipeline stops for ever: edge ")
+        for edge, depth, least in re.findall(r"edge (\w+ -> \w+) is full \((\d+) pixels; (\d+) free it\)", sentence):
+            assert pipeline.fifos[edge].depth == int(depth)
+            freed += 1
+            for other, stops in ((int(least), False), (int(least) - 1, True)):
+                fifos = pipeline.fifos | {edge: Fifo(other, pipeline.fifos[edge].ram)}
+                assert run(network, msgspec.structs.replace(pipeline, fifos=fifos), 2).deadlock is stops
+    assert told > 15
+    assert freed > 10
+
+
+def test_the_sentence_of_a_deadlock() -> None:
+    layers = (
+        Layer("body", "conv", ("input",), 1, Size(3, 3), padding=Padding(1, 1, 1, 1)),
+        Layer("add", "add", ("body", "input")),
+    )
+    network = Network("skip", Shape(4, 4, 1), layers)
+    fifos = {edge: Fifo(2) for edge in ("input -> body", "body -> add", "input -> add", "add -> output")}
+    stopping = machine({"body": Engine(1, 1), "add": Engine(1)}, fifos)
+    sentence = (
+        "the pipeline stops for ever: edge input -> add is full (2 pixels; 6 free it), edge body -> add is empty, "
+        "edge input -> body is empty"
+    )
+    with pytest.raises(Deadlock, match=f"^{re.escape(sentence)}$"):
+        stamps(network, stopping)
