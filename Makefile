@@ -7,7 +7,7 @@ TORCH := torch==2.13.*
 TORCH_FLAGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test check install test-all format clean
+.PHONY: demo test check install test-all bench format clean
 
 demo: install
 	$(BIN)/pacemaker codesign digits --out runs/digits --workers $(WORKERS)
@@ -19,6 +19,9 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=20
+
+bench: $(VENV)/.installed
+	$(BIN)/python tests/bench/bench.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

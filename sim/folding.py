@@ -22,7 +22,7 @@ LUT_RAM_PIXELS = 64
 _UNBOUNDED = 1 << 40
 
 
-class _Option(NamedTuple):
+class Option(NamedTuple):
     """One folding of a layer."""
 
     macs: int
@@ -36,8 +36,8 @@ def pipeline(network: Network, budget: Budget) -> Pipeline:
     Raises:
         DoesNotFit: fewer multipliers than layers that need one.
     """
-    options = {layer.name: _options(network, layer) for layer in network.layers}
-    engines = _fastest(options, budget)
+    choices = {layer.name: options(network, layer) for layer in network.layers}
+    engines = _fastest(choices, budget)
     unbounded = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED) for edge in _all_edges(network)})
     rams = {edge: _ram(depth) for edge, depth in _depths(network, unbounded).items()}
     settled = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED, ram) for edge, ram in rams.items()})
@@ -45,7 +45,7 @@ def pipeline(network: Network, budget: Budget) -> Pipeline:
     return _machine(network, budget, engines, {edge: Fifo(depths[edge], ram) for edge, ram in rams.items()})
 
 
-def _options(network: Network, layer: Layer) -> list[_Option]:
+def options(network: Network, layer: Layer) -> list[Option]:
     """Foldings of a layer, each cheaper than all that are as fast: by rising cost and falling cycles."""
     inputs = network.input_shape(layer)
     found = []
@@ -53,11 +53,11 @@ def _options(network: Network, layer: Layer) -> list[_Option]:
         for simd in _simds(inputs.channels, layer.taps) if layer.kind == "conv" else [1]:
             engine = Engine(pe, simd)
             macs = {"conv": pe * simd, "affine": pe}.get(layer.kind, 0)
-            found.append(_Option(macs, _frame_cycles(network, layer, engine), engine))
+            found.append(Option(macs, _frame_cycles(network, layer, engine), engine))
     found.sort(key=lambda o: (o.macs, o.cycles, o.engine.pe))
     if layer.kind not in ("conv", "affine"):
         return sorted(found, key=lambda o: -o.cycles)
-    frontier: list[_Option] = []
+    frontier: list[Option] = []
     for option in found:
         if not frontier or option.cycles < frontier[-1].cycles:
             frontier.append(option)
@@ -85,7 +85,7 @@ def _divisors(number: int) -> list[int]:
     return [k for k in range(1, number + 1) if number % k == 0]
 
 
-def _fastest(options: dict[str, list[_Option]], budget: Budget) -> dict[str, Engine]:
+def _fastest(options: dict[str, list[Option]], budget: Budget) -> dict[str, Engine]:
     least = sum(choices[0].macs for choices in options.values())
     if least > budget.macs:
         raise DoesNotFit(
@@ -106,7 +106,7 @@ def _fastest(options: dict[str, list[_Option]], budget: Budget) -> dict[str, Eng
     return {name: option.engine for name, option in final.items()}
 
 
-def _choose(options: dict[str, list[_Option]], interval: int) -> dict[str, _Option] | None:
+def _choose(options: dict[str, list[Option]], interval: int) -> dict[str, Option] | None:
     """The cheapest folding of each layer that keeps the interval; None where a layer has none."""
     chosen = {}
     for name, choices in options.items():

@@ -1,0 +1,165 @@
+"""Measures the simulators: `make bench` writes bench.json with medians, spread, machine and versions.
+
+Nothing here is a test: speeds are read, not asserted.
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from hw.accelerator import Budget, Engine, Fifo, Pipeline
+from hw.network import INPUT, Layer, Network, Padding, Shape, Size
+from hw.passes import executed
+from hw.presets import preset
+from sim import designs, fifos, folding, screening
+from sim import kernels_pipeline as kernel
+from sim.packing import pack, sink_edge, window_tables
+from sim.pipeline import simulate, stamps
+
+OUT = Path("bench.json")
+
+
+def seconds(action: Callable[[], object], runs: int) -> list[float]:
+    """Wall-clock seconds of each run, after one that is not counted."""
+    action()
+    taken = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - begin)
+    return taken
+
+
+def row(values: list[float], unit: str) -> dict[str, object]:
+    """Median, least and greatest of some runs."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "n": len(values), "unit": unit}
+
+
+def at_256(name: str) -> tuple[Network, Pipeline]:
+    form = executed(preset(name))
+    return form, folding.pipeline(form, Budget("pipeline-256", 256, 200.0))
+
+
+def kernel_ms(name: str) -> dict[str, object]:
+    """One exact simulation of one frame, the machine packed before."""
+    network, pipeline = at_256(name)
+    packed = pack(network, pipeline, 1)
+    finishes = np.zeros((1, 1), np.int64)
+    nodes, edges = packed.node_table[None], packed.edge_table[None]
+
+    def once() -> None:
+        kernel.run_many(nodes, edges, packed.out_edges, packed.need, packed.free, 1, finishes)
+
+    return row([1e3 * value for value in seconds(once, 200)], "ms")
+
+
+def call_ms(name: str) -> dict[str, object]:
+    """`sim.pipeline.stamps`: checks, packs, runs one frame, unpacks every stamp."""
+    network, pipeline = at_256(name)
+    return row([1e3 * value for value in seconds(lambda: stamps(network, pipeline), 50)], "ms")
+
+
+def result_ms(name: str) -> dict[str, object]:
+    """`sim.pipeline.simulate`: three frames, and every layer's stalls and bytes."""
+    network, pipeline = at_256(name)
+    return row([1e3 * value for value in seconds(lambda: simulate(network, network, pipeline), 30)], "ms")
+
+
+def batch_per_s(threads: int) -> dict[str, object]:
+    """Designs of WRN-40-4 1x3 a second, packing included: 8 budgets, every FIFO 0 to 2 pixels deeper at random."""
+    network = executed(preset("wrn-40-4-1x3"))
+    budgets = (80, 128, 200, 256, 400, 512, 800, 1024)
+    base = designs.of_pipelines(network, [folding.pipeline(network, Budget("b", macs, 200.0)) for macs in budgets])
+    rng = np.random.default_rng(0)
+    pick = rng.integers(0, len(base), 4000)
+    depth = base.depth[pick] + rng.integers(0, 3, base.depth[pick].shape)
+    many = designs.Designs(base.pe[pick], base.simd[pick], depth, base.block[pick])
+    taken = seconds(lambda: designs.finishes(network, many, 1, threads), 7)
+    return row([len(many) / value for value in taken], "designs/s")
+
+
+def screening_per_s(name: str) -> dict[str, object]:
+    """Random foldings of a network a second: bounds of latency and interval, and multipliers; two threads."""
+    foldings = screening.space(executed(preset(name)))
+    rng = np.random.default_rng(0)
+    columns = [rng.integers(0, len(options), 500_000, dtype=np.uint8) for options in foldings.options]
+    points = np.stack(columns, axis=1)
+    taken = seconds(lambda: screening.screen(foldings, points), 7)
+    return row([len(points) / value for value in taken], "points/s")
+
+
+def fifo_sizing_s() -> dict[str, object]:
+    network, pipeline = at_256("wrn-40-4")
+    return row(seconds(lambda: fifos.size(network, pipeline), 5), "s")
+
+
+def hd_frame_s() -> dict[str, object]:
+    """One 1920x1080 frame through six convs as in super-resolution, every engine a pixel a cycle; packing included."""
+    layers, last = [], INPUT
+    for i, (channels, kernel_size) in enumerate(((16, 5), (8, 1), (8, 3), (8, 3), (16, 1), (4, 3))):
+        half = kernel_size // 2
+        padding = Padding(half, half, half, half)
+        layers.append(Layer(f"c{i}", "conv", (last,), channels, Size(kernel_size, kernel_size), Size(1, 1), padding))
+        last = f"c{i}"
+    network = Network("super-resolution", Shape(1080, 1920, 1), tuple(layers))
+    engines = {layer.name: Engine(layer.channels, layer.taps * network.input_shape(layer).channels) for layer in layers}
+    names = [*map(str, network.edges), sink_edge(network)]
+    pipeline = Pipeline("hd", 200.0, engines, {name: Fifo(4) for name in names})
+    finishes = np.zeros((1, 1), np.int64)
+
+    def once() -> None:
+        window_tables.cache_clear()
+        packed = pack(network, pipeline, 1)
+        nodes, edges = packed.node_table[None], packed.edge_table[None]
+        kernel.run_many(nodes, edges, packed.out_edges, packed.need, packed.free, 1, finishes)
+
+    return row(seconds(once, 5), "s")
+
+
+def command_s() -> dict[str, object]:
+    """A new process, numba's disk cache warm."""
+    command = [sys.executable, "-m", "pacemaker", "simulate", "wrn-40-4-1x3", "--json"]
+    return row(seconds(lambda: subprocess.run(command, check=True, capture_output=True), 7), "s")
+
+
+def machine() -> dict[str, object]:
+    model = next((line.split(":")[1].strip() for line in cpu_lines() if line.startswith("model name")), "unknown")
+    versions = {name: importlib.metadata.version(name) for name in ("numpy", "numba", "pacemaker-codesign")}
+    return {"cpu": model, "cores": os.cpu_count(), "python": platform.python_version(), **versions}
+
+
+def cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def main() -> None:
+    measured = {
+        "pipeline_wrn_40_4_1x3_ms": kernel_ms("wrn-40-4-1x3"),
+        "pipeline_wrn_40_4_ms": kernel_ms("wrn-40-4"),
+        "pipeline_stamps_call_wrn_40_4_1x3_ms": call_ms("wrn-40-4-1x3"),
+        "pipeline_simulate_call_wrn_40_4_1x3_ms": result_ms("wrn-40-4-1x3"),
+        "pipeline_batch_one_thread_per_s": batch_per_s(1),
+        "pipeline_batch_per_s": batch_per_s(2),
+        "screening_points_per_s": screening_per_s("wrn-40-4-1x3"),
+        "screening_points_wrn_16_2_1x3_per_s": screening_per_s("wrn-16-2-1x3"),
+        "fifo_sizing_wrn_40_4_s": fifo_sizing_s(),
+        "hd_frame_s": hd_frame_s(),
+        "simulate_command_s": command_s(),
+    }
+    OUT.write_text(json.dumps({"machine": machine(), **measured}, indent=1) + "\n")
+    for name, figures in measured.items():
+        print(f"{name:42} {figures['median']:>12.4g} {figures['unit']} (n = {figures['n']})")
+
+
+if __name__ == "__main__":
+    main()
