@@ -179,6 +179,31 @@ def fifos(
 
 
 @app.command()
+def timeline(
+    network: NetworkName,
+    out: Annotated[Path, typer.Option(help="Trace for Perfetto (.json), or a figure (.svg, .png, .pdf).")],
+    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    frames: Annotated[int, typer.Option(min=1, help="Frames, one behind the other.")] = 1,
+) -> None:
+    """What every layer does when: working, starved or blocked."""
+    from hw import accelerator
+    from hw.files import write_json
+    from hw.passes import executed
+    from sim import timeline as times
+    from sim.run import as_pipeline, named
+
+    form = executed(named(network)[0])
+    made = as_pipeline(form, accelerator.pipeline_machine(machine))
+    if out.suffix == ".json":
+        write_json(out, times.trace(form, made, frames))
+    else:
+        from reports import timeline as figure
+
+        figure.draw(out, f"{form.name} on {made.name}", times.spans(form, made, frames), made.clock_mhz)
+    typer.echo(f"{out}: written", err=True)
+
+
+@app.command()
 def sensor(
     network: NetworkName,
     pixel_mhz: Annotated[float, typer.Option(help="The sensor's pixel clock.")],

@@ -146,7 +146,7 @@ def _layer_result(
     engine = pipeline.engines[layer.name]
     starts = stamps.starts[layer.name]
     ii = issue_cycles(network, layer, engine)
-    ready = _inputs_ready(network, packed, stamps, layer)
+    ready = inputs_ready(network, packed, stamps, layer)
     begin = np.concatenate([starts[:1], starts[:-1] + ii])
     starved = np.maximum(ready - begin, 0)
     blocked = starts - begin - starved
@@ -170,7 +170,7 @@ def _layer_result(
     )
 
 
-def _inputs_ready(network: Network, packed: Packed, stamps: Stamps, layer: Layer) -> Cycles:
+def inputs_ready(network: Network, packed: Packed, stamps: Stamps, layer: Layer) -> Cycles:
     """The cycle in which each output pixel has all of its inputs."""
     rows = {str(edge): row for edge, row in zip(packed.edges, packed.edge_table, strict=True)}
     starts = stamps.starts[layer.name]

@@ -15,7 +15,7 @@ from hw import student
 from hw.network import INPUT, Layer, Network, Shape, Size
 from sim import cosim
 
-COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "fifos", "sensor", "cosim", "report")
+COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "fifos", "timeline", "sensor", "cosim", "report")
 HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
 TOTALS = {
     "latency_cycles",
@@ -239,6 +239,12 @@ BAD = [
         "machine line-64: a line engine was found, a pipeline or a budget is wanted",
     ),
     (["fifos", "run", "--out", "file/machine.yaml"], "file: cannot be made a folder (File exists)"),
+    (["timeline", "run", "--out", "t.gif"], "t.gif: a figure ends in .svg, .png, .pdf; .gif was found"),
+    (
+        ["timeline", "run", "--out", "t.json", "--machine", "line-64"],
+        "machine line-64: a line engine was found, a pipeline or a budget is wanted",
+    ),
+    (["timeline", "run", "--out", "file/t.json"], "file: cannot be made a folder (File exists)"),
     (["cosim", "run", "--simulator", "icarux"], "simulator icarux: no such one; did you mean icarus?"),
     (["cosim", "run", "--frames", "4"], "frames: 4 was found, 1 to 3 are wanted, the student's test images"),
     (["cosim", "run", "--frames", "0"], "frames: 0 was found, 1 to 3 are wanted, the student's test images"),
