@@ -31,7 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="JSON on stdout instead of a 
 Run = Annotated[Path, typer.Argument(help="Folder of a run.")]
 RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A preset's name or a YAML file.")]
 NetworkName = Annotated[
-    str, typer.Argument(metavar="NETWORK", help="Folder of a run, or a preset such as wrn-40-4-1x3.")
+    str, typer.Argument(metavar="NETWORK", help="Folder of a run, a .onnx file, or a preset such as wrn-40-4-1x3.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Folder of the run; runs/<recipe> if left out.")]
 Machines = Annotated[list[str] | None, typer.Option("--machine", help="A preset or a YAML file; may be given again.")]
@@ -91,6 +91,7 @@ def distill(recipe: RecipeName, out: Out = None, seed: Seed = 0, workers: Worker
     chosen = recipes.load(recipe)
     folder = out or Path("runs") / chosen.name
     console = _console()
+    students.check_traceable(chosen)
     with progress.bars(console, expected_epochs(chosen)) as tell:
         train_all(chosen, folder, seed, workers, tell)
     console.print("quantising the best student")

@@ -46,7 +46,8 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _check_sizes(family: str, depth: int | None, width: int) -> None:
     if family not in FAMILIES:
-        raise BadInput(f"network: family {family!r} is unknown; wanted is one of {', '.join(FAMILIES)}")
+        known = ", ".join(FAMILIES)
+        raise BadInput(f"network: family {family!r} is unknown; wanted is one of {known}, or a factory")
     if depth is None:
         raise BadInput(f"network: the family {family} wants a depth")
     if width < 1:
@@ -234,6 +235,8 @@ def _call_factory(factory: str, classes: int, channels: int, rows: int, cols: in
         raise BadInput(
             f"network: {factory} cannot be called with classes, channels, rows and cols ({error})"
         ) from error
+    except Exception as error:
+        raise BadInput(f"network: factory {factory} failed ({type(error).__name__}: {error})") from error
     if not isinstance(network, nn.Module):
         raise BadInput(f"network: {factory} returned {type(network).__name__}, wanted is a torch.nn.Module")
     return network

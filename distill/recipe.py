@@ -169,6 +169,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     seeds: int = 3
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise BadInput(f"recipe {self.name!r}: wanted is a name of letters, digits, dots, hyphens and underscores")
         _check_range("seeds", self.seeds, 1)
         if not self.stages:
             raise BadInput("stages: none found, wanted is one or more")
@@ -207,7 +209,7 @@ def load(name_or_path: str) -> Recipe:
         BadInput: neither a preset nor a file, or not of a recipe's form.
     """
     path = Path(name_or_path)
-    if path.suffix in (".yaml", ".yml") or path.exists():
+    if path.suffix in (".yaml", ".yml") or (path.is_file() and name_or_path not in presets()):
         return read_yaml(path, Recipe)
     if name_or_path not in presets():
         raise BadInput(

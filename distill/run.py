@@ -96,17 +96,17 @@ def run(
     """
     if workers < 1:
         raise BadInput(f"workers is {workers}, wanted is 1 or more")
-    checkpoint.write_run(folder, recipe, seed)
     seeds = Distillation(recipe, seed).seeds
     tasks = _unfinished(recipe, folder, seeds)
+    if tasks:
+        checkpoint.check_networks(recipe)
+    checkpoint.write_run(folder, recipe, seed)
 
     def report(event: object) -> None:
         if isinstance(event, Progress):
             on_progress(event)
 
     try:
-        if tasks:
-            checkpoint.check_networks(recipe)
         execute(tasks, partial(perform, recipe, folder, tuple(seeds)), workers, report)
     except KeyboardInterrupt:
         raise Interrupted(f"{folder}: stopped; finished stages are kept, and the same command goes on") from None

@@ -27,6 +27,13 @@ def check(network: Network, pipeline: Pipeline) -> None:
     for edge, size in sizes:
         if size > LARGEST:
             raise BadInput(f"edge {edge}: {size} pixels were found, at most {LARGEST} are wanted")
+    edges = [*map(str, network.edges), str(Edge(network.output.name, OUTPUT))]
+    for name in pipeline.engines:
+        if name not in network.by_name:
+            raise BadInput(f"machine {pipeline.name}: engine {name} is of no layer{nearest(name, network.by_name)}")
+    for edge in pipeline.fifos:
+        if edge not in edges:
+            raise BadInput(f"machine {pipeline.name}: FIFO {edge} is of no edge{nearest(edge, edges)}")
     windowed = [str(Edge(layer.inputs[0], layer.name)) for layer in network.layers if layer.windowed]
     for edge in pipeline.buffers:
         if edge not in windowed:

@@ -1,7 +1,7 @@
 """LUTs, flip-flops, DSPs and block RAMs, each figure with its source.
 
-Until synthesis stands behind them, they are counted from the structure and marked `estimate`: multipliers and memories
-are exact counts of what the design asks for, LUTs and flip-flops are rough.
+Until synthesis stands behind them, they are counted from the structure and marked `estimate`: multipliers of convs and
+affines and the memories that the RTL declares; LUTs and flip-flops are rough.
 """
 
 from typing import Literal
@@ -47,7 +47,8 @@ def estimate(network: Network, pipeline: Pipeline, activation_bits: int, weight_
             totals[i] += value
     for edge, fifo in pipeline.fifos.items():
         channels = network.shapes[edge.partition(" -> ")[0]].channels
-        memory = _memory(fifo.depth * channels * activation_bits, channels * activation_bits)
+        bits = fifo.depth * channels * activation_bits
+        memory = _block(bits, channels * activation_bits) if fifo.ram == "block" else (-(-bits // LUT_RAM_BITS), 0)
         totals[0] += memory[0]
         totals[2] += memory[1]
     return Resources(totals[0], totals[1], dsp, totals[2], "rtl", "estimate", "structural count", None)
@@ -65,6 +66,7 @@ def _engine(
         lut += engine.pe * (engine.simd - 1) * sum_bits // 2
         ff += layer.kernel.cols * inputs.channels * activation_bits
     rows_bits = (layer.kernel.rows - 1) * inputs.cols * inputs.channels * activation_bits if layer.windowed else 0
+    rows_bits *= _copies(layer, engine, inputs.channels)
     if layer.accumulates:
         rows_bits = network.shapes[layer.name].cols * inputs.channels * sum_bits
     lines = _memory(rows_bits, inputs.channels * activation_bits)
@@ -72,8 +74,23 @@ def _engine(
     return lut + lines[0] + weights[0], ff, lines[1] + weights[1]
 
 
+def _copies(layer: Layer, engine: Engine, channels: int) -> int:
+    """Copies of a window's ring: one for every tap that is read in a cycle."""
+    if layer.kind == "conv":
+        return max(1, engine.simd // channels)
+    return 1 if layer.accumulates else layer.taps
+
+
 def _memory(bits: int, width_bits: int) -> tuple[int, int]:
-    """LUTs and 18-kbit block RAMs of a memory; a block RAM's port is at most 36 bits wide."""
-    if bits < BLOCK_RAM_FROM_BITS:
-        return -(-bits // LUT_RAM_BITS), 0
-    return 0, max(-(-bits // BLOCK_RAM_BITS), -(-width_bits // 36))
+    """LUTs and 18-kbit block RAMs of a memory that may be either."""
+    return (-(-bits // LUT_RAM_BITS), 0) if bits < BLOCK_RAM_FROM_BITS else _block(bits, width_bits)
+
+
+def _block(bits: int, width_bits: int) -> tuple[int, int]:
+    """No LUTs; block RAMs side by side for the width and behind each other for the words, in their best shape.
+
+    An 18-kbit block RAM has 512 words of 36 bits, or 1024 of 18, ... (UG473).
+    """
+    words = -(-bits // width_bits)
+    deep = [(512 << k, 36 >> k) for k in range(5)]
+    return 0, min(-(-words // depth) * -(-width_bits // max(width, 1)) for depth, width in deep)

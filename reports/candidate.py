@@ -69,7 +69,10 @@ class Chosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All of a run that the same seed gives again, byte for byte, on the same machine and versions."""
+    """All of a run that the same seed gives again, byte for byte, on the same machine and versions.
+
+    `fingerprints` are those of the quantised students; they tell whether the run has been trained anew since.
+    """
 
     version: int
     recipe: str
@@ -79,6 +82,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     images: dict[str, int]
     seeds: tuple[int, ...]
     chosen: Chosen
+    fingerprints: tuple[str, ...]
     candidates: tuple[Candidate, ...]
     hls: Comparison | None
     hls_missing: str

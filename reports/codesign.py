@@ -17,7 +17,7 @@ from distill.recipe import Recipe, Stage
 from distill.run import OnProgress
 from hw import resources, student
 from hw.accelerator import LineEngine, Machine, machine
-from hw.errors import DoesNotFit, need
+from hw.errors import DoesNotFit, UnsupportedLayer, need
 from hw.hls import NO_COMPILER, Comparison, compiler_available, open_generated, student_project
 from hw.network import Network
 from hw.passes import ensemble, executed
@@ -68,6 +68,7 @@ def codesign(
     if missing:
         say(missing)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
+    students.check_traceable(recipe)
     with clock.step("distil"):
         distillation.run(recipe, folder, seed, workers, on_progress)
     with clock.step("quantise"):
@@ -76,7 +77,11 @@ def codesign(
     comparison = None
     if missing != NO_HLS4ML:
         with clock.step("generate and compare HLS"):
-            comparison = student_project(folder, folder / "hls", force=True, say=say).manifest.compared
+            try:
+                comparison = student_project(folder, folder / "hls", force=True, say=say).manifest.compared
+            except UnsupportedLayer as error:
+                missing = f"no HLS project was made: {error}"
+                say(missing)
     with clock.step("simulate"):
         say("simulating")
         report = assemble(folder, chosen, comparison, missing)
@@ -99,15 +104,26 @@ def report(run: Path, machines: Sequence[str] | None = None, *, command: str = "
     Raises:
         PacemakerError: a run that is not finished, or a machine that cannot be used.
     """
-    if machines is None and (run / "candidates.json").is_file():
-        return candidate.read(run)[0]
     chosen = {name: machine(name) for name in machines or MACHINES}
+    twins = students.make(run)
+    if machines is None and (run / "candidates.json").is_file():
+        kept = candidate.read(run)[0]
+        if kept.fingerprints == twins.fingerprints:
+            return kept
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
-    comparison = open_generated(run / "hls").manifest.compared if (run / "hls" / "manifest.json").is_file() else None
+    comparison = _compared(run)
     with clock.step("simulate"):
         made = assemble(run, chosen, comparison, "" if comparison else NO_PROJECT)
     candidate.write(run, made, record(command, started, clock.seconds, run))
     return made
+
+
+def _compared(run: Path) -> Comparison | None:
+    """What the run's HLS project was compared with, if it is still that of the run's student."""
+    if not (run / "hls" / "manifest.json").is_file():
+        return None
+    manifest = open_generated(run / "hls").manifest
+    return manifest.compared if manifest.student == student.of_run(run).provenance else None
 
 
 def assemble(folder: Path, machines: Mapping[str, Machine], comparison: Comparison | None, missing: str) -> Report:
@@ -128,6 +144,7 @@ def assemble(folder: Path, machines: Mapping[str, Machine], comparison: Comparis
         images={"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
         seeds=tuple(run.seeds),
         chosen=Chosen(distillation.outcome(folder).head, twins.stage, twins.seed),
+        fingerprints=twins.fingerprints,
         candidates=tuple(rows),
         hls=comparison,
         hls_missing=missing,

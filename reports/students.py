@@ -53,6 +53,23 @@ def traced(recipe: Recipe, folder: Path, stage: str, seed: int) -> Traced:
     return trace(module, Shape(rows, cols, channels), stage)
 
 
+def check_traceable(recipe: Recipe) -> None:
+    """Trace the untrained network of every kind of stage, before hours are spent on training it.
+
+    Raises:
+        UnsupportedLayer: a layer that no machine here executes.
+        BadInput: a network that torch cannot export.
+    """
+    data = data_sets.load(recipe.data)
+    channels, rows, cols = data.shape
+    kinds = {stage.kind: stage for stage in recipe.stages if stage.kind != "ensemble"}
+    with torch.random.fork_rng(devices=[]):
+        for kind, stage in kinds.items():
+            for head in recipe.student.heads if kind == "row" else [checkpoint.DEFAULT_HEAD]:
+                module = checkpoint.fresh(recipe, stage, head, data.shape, data.classes)
+                trace(module, Shape(rows, cols, channels), stage.name)
+
+
 def best_student(recipe: Recipe, folder: Path) -> Stage:
     """The 1xN stage with the best mean validation accuracy; the first in a tie.
 

@@ -19,7 +19,7 @@ from hw.accelerator import Budget, Pipeline
 from hw.errors import BadInput, Deadlock, MissingTool, nearest
 from hw.files import write_text
 from hw.fixed import Integers
-from hw.network import INPUT, OUTPUT
+from hw.network import INPUT
 from hw.rtl.bench import bench
 from hw.rtl.engines import hex_words
 from hw.student import Student, lifted
@@ -31,18 +31,18 @@ from sim.run import as_pipeline
 
 Simulator = Literal["icarus", "verilator"]
 PROGRAMS: dict[Simulator, str] = {"icarus": "iverilog", "verilator": "verilator"}
-LOG = "log.txt"
 
 
 @dataclass(frozen=True)
 class RtlRun:
-    """What the RTL did: start cycles of every node (keys as in `Stamps.starts`) and output words as pixels.
+    """What the RTL did: start cycles of every node (keys as in `Stamps.starts`), outputs, and when each word was taken.
 
     A run that stopped for ever (`deadlock`) has fewer.
     """
 
     starts: Mapping[str, Cycles]
     outputs: Integers
+    taken: Cycles
     cycles: int
     deadlock: bool
 
@@ -105,13 +105,20 @@ def check_run(
     """`check` the student of a run on the first of its test images, row strides lifted; keep the design in `out`.
 
     Raises:
-        BadInput: no student, more frames than test images, or as `check`.
+        BadInput: no student, more frames than test images, a design in `out` already, or as `check`.
+        Deadlock: RTL and recurrence stop for ever, both.
         MissingTool: the simulator is not installed.
     """
     made = lifted(load_student(folder))
     if not 1 <= frames <= len(made.images):
         raise BadInput(f"frames: {frames} was found, 1 to {len(made.images)} are wanted, the student's test images")
-    return check(made, as_pipeline(made.network, machine), made.images[:frames], simulator=simulator, folder=out)
+    if out is not None and (out / "rtl").exists():
+        raise BadInput(f"{out / 'rtl'}: it exists already; name another folder")
+    pipeline = as_pipeline(made.network, machine)
+    verdict = check(made, pipeline, made.images[:frames], simulator=simulator, folder=out)
+    if verdict.deadlock and verdict.exact:
+        recurrence.stamps(made.network, pipeline, frames)
+    return verdict
 
 
 def check(
@@ -144,7 +151,7 @@ def check(
         simulator=simulator,
         frames=len(images),
         stamps=sum(cycles.size for cycles in expected.starts.values()),
-        rtl_latency_cycles=found.cycles if len(images) == 1 else _first_frame(found, len(images)),
+        rtl_latency_cycles=int(found.taken[found.taken.size // len(images) - 1]) + 1,
         latency_cycles=int(finishes[0]),
         interval_cycles=int(finishes[-1] - finishes[-2]) if len(images) > 1 else 0,
         first_difference=_first_difference(expected.starts, found.starts),
@@ -222,9 +229,8 @@ def _simulate(design: rtl.Design, simulator: Simulator) -> list[str]:
 def _tool(command: list[str], folder: Path) -> list[str]:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
     if done.returncode:
-        write_text(folder / LOG, done.stdout + done.stderr)
         first = next((line for line in (done.stderr or done.stdout).splitlines() if "rror" in line), "no error line")
-        raise BadInput(f"{Path(command[0]).name}: {first.strip()} (log: {folder / LOG})")
+        raise BadInput(f"{Path(command[0]).name}: {first.strip()}")
     return done.stdout.splitlines()
 
 
@@ -232,6 +238,7 @@ def _parsed(student: Student, design: rtl.Design, lines: list[str]) -> RtlRun:
     names = {own: name for name, own in design.nodes.items()}
     starts: dict[str, list[int]] = {name: [] for name in design.nodes}
     words: list[int] = []
+    taken: list[int] = []
     end, cycles = "T", 0
     for line in lines:
         mark, *rest = line.split()
@@ -239,10 +246,11 @@ def _parsed(student: Student, design: rtl.Design, lines: list[str]) -> RtlRun:
             starts[names[rest[0]]].append(int(rest[1]))
         elif mark == "D":
             words.append(_hex(rest[0]))
+            taken.append(int(rest[1]))
         elif mark in ("E", "T"):
             end, cycles = mark, int(rest[0])
     arrays = {name: np.array(found, np.int64) for name, found in starts.items()}
-    return RtlRun(arrays, _unpacked(student, design, words), cycles, end == "T")
+    return RtlRun(arrays, _unpacked(student, design, words), np.array(taken, np.int64), cycles, end == "T")
 
 
 def _hex(text: str) -> int:
@@ -263,12 +271,6 @@ def _unpacked(student: Student, design: rtl.Design, words: list[int]) -> Integer
     return numbers - ((numbers > fmt.high) & (numbers <= mask)) * (mask + 1) if fmt.signed else numbers
 
 
-def _first_frame(found: RtlRun, frames: int) -> int:
-    """The cycle in which the sink has taken the first frame: a cycle after the start of its last pixel's last word."""
-    starts = found.starts[OUTPUT]
-    return int(starts[starts.size // frames - 1]) + 1
-
-
 def _first_difference(expected: Mapping[str, Cycles], found: Mapping[str, Cycles]) -> str:
     for name, cycles in expected.items():
         seen = found[name]
@@ -280,6 +282,3 @@ def _first_difference(expected: Mapping[str, Cycles], found: Mapping[str, Cycles
             p = int(wrong[0])
             return f"{name} starts pixel {p} in cycle {seen[p]} in RTL, {cycles[p]} in the recurrence"
     return ""
-
-
-__all__ = ["RtlRun", "Simulator", "Verdict", "available", "check", "run"]

@@ -6,6 +6,7 @@ interval is the least T for which the cheapest foldings of all layers within T c
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from hw.errors import DoesNotFit
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from sim import pipeline as simulator
 from sim.packing import copy_cycles, issue_cycles, sink_edge
-from sim.pipeline import Handshakes
+from sim.pipeline import ALWAYS, Handshakes
 
 LUT_RAM_PIXELS = 64
 """FIFOs of more pixels go to block RAM: the depth of one 64-bit LUT RAM primitive of a 7-series slice."""
@@ -132,11 +133,9 @@ def _machine(network: Network, budget: Budget, engines: dict[str, Engine], fifos
 def paced(network: Network, engines: Mapping[str, Engine], frames: int) -> Handshakes:
     """A source that delivers pixels evenly, a frame in the cycles that the slowest engine needs for one."""
     slowest = max(_frame_cycles(network, layer, engines[layer.name]) for layer in network.layers)
-    pixels = frames * network.shapes[INPUT].pixels
-    cycles = np.arange(pixels) * max(slowest, network.shapes[INPUT].pixels) // network.shapes[INPUT].pixels
-    valid = np.zeros(int(cycles[-1]) + 1, np.int64)
-    valid[cycles] = 1
-    return Handshakes(valid, np.zeros(0, np.int64))
+    pixels = network.shapes[INPUT].pixels
+    releases = np.arange(frames * pixels) * max(slowest, pixels) // pixels
+    return replace(ALWAYS, releases=releases)
 
 
 def _depths(network: Network, unbounded: Pipeline) -> dict[str, int]:

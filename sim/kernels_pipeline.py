@@ -35,6 +35,7 @@ def run(
     valid_cycles: Table,
     ready_ranks: Table,
     ready_cycles: Table,
+    releases: Stamps,
     source_starts: Stamps,
     sink_starts: Stamps,
     commits: Stamps,
@@ -44,7 +45,8 @@ def run(
 
     `need[p]` is the last pixel of the window of output p; `free[j]` the last output, of the same frame, for which pixel
     j or an earlier one is kept. `ranks[t]` tells how many cycles before t an end is open, `cycles` which they are; past
-    the end of `ranks` it is always open. Stamps that are not reached stay as they are.
+    the end of `ranks` it is always open. `releases`, if not empty, are cycles before which the source has not got a
+    pixel. Stamps that are not reached stay as they are.
     """
     count = nodes.shape[0]
     sink = count - 1
@@ -180,6 +182,8 @@ def run(
                     time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
             if not room:
                 break
+            if releases.shape[0] > 0:
+                time = max(time, releases[p])
             source_starts[p], commits[p] = _gated(time, nodes[0, N_II], valid_ranks, valid_cycles)
             p += 1
         if p > first:
@@ -263,6 +267,7 @@ def run_many(
             always_ranks,
             always_cycles,
             always_ranks,
+            always_cycles,
             always_cycles,
             source_starts,
             sink_starts,

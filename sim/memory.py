@@ -15,10 +15,12 @@ def bytes_of(items: int, bits: int) -> int:
 def line_buffer_pixels(network: Network, layer: Layer) -> int:
     """Pixels of the KH - 1 rows that a layer keeps beside the one at hand.
 
-    0 for a kernel of one row, for one as wide as its map (its rows are its window), and for a layer that keeps sums.
+    0 for a kernel of one row, for one as wide as its map that does not move sideways (its rows are its window), and for
+    a layer that keeps sums.
     """
     cols = network.input_shape(layer).cols
-    if not layer.mixes_rows or layer.accumulates or layer.kernel.cols == cols:
+    as_wide = layer.kernel.cols == cols and layer.padding.left == layer.padding.right == 0
+    if not layer.mixes_rows or layer.accumulates or as_wide:
         return 0
     return (layer.kernel.rows - 1) * cols
 

@@ -1,6 +1,6 @@
 """A network on a `Pipeline`: check, pack, run, unpack. The semantics are those of docs/pipeline.md."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -17,10 +17,14 @@ STEADY_FRAMES = 3
 
 @dataclass(frozen=True, eq=False)
 class Handshakes:
-    """In which cycles the source has a word (`valid`) and the sink takes one (`ready`); after their ends, in all."""
+    """In which cycles the source has a word (`valid`) and the sink takes one (`ready`); after their ends, in all.
+
+    `releases`, if not empty, has a cycle for every pixel of the run before which the source has not got it.
+    """
 
     valid: Cycles
     ready: Cycles
+    releases: Cycles = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 ALWAYS = Handshakes(np.zeros(0, np.int64), np.zeros(0, np.int64))
@@ -102,6 +106,7 @@ def _run(packed: Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps
         frames,
         *gate(handshakes.valid),
         *gate(handshakes.ready),
+        handshakes.releases,
         source_starts,
         sink_starts,
         commits,
@@ -131,7 +136,7 @@ def _copies(packed: Packed, starts: dict[str, Cycles], frees: dict[str, Cycles])
     copies = {}
     for edge, row in zip(packed.edges, packed.edge_table, strict=True):
         freed = frees[str(edge)]
-        w = row[4]
+        w = row[kernels_pipeline.E_W]
         copies[str(edge)] = np.where(freed < 0, freed, freed - w) if w else starts[edge.target]
     return copies
 
@@ -178,14 +183,15 @@ def inputs_ready(network: Network, packed: Packed, stamps: Stamps, layer: Layer)
         commits = []
         for source in layer.inputs:
             node = packed.node_table[packed.names.index(source)]
-            commits.append(stamps.starts[source] + node[2] + node[3])
+            commits.append(stamps.starts[source] + node[kernels_pipeline.N_II] + node[kernels_pipeline.N_D])
         return np.max(commits, axis=0)  # type: ignore[no-any-return]  # numpy types it so
     key = str(Edge(layer.inputs[0], layer.name))
     shape = network.input_shape(layer)
     need = window_tables(shape, layer.kernel, layer.stride, layer.padding)[0]
     frames = starts.size // need.size
     last = (np.arange(frames)[:, None] * shape.pixels + need).ravel()
-    ready: Cycles = stamps.copies[key][last] + rows[key][4] + rows[key][5]
+    row = rows[key]
+    ready: Cycles = stamps.copies[key][last] + row[kernels_pipeline.E_W] + row[kernels_pipeline.E_R]
     return ready
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from hw import presets, student
+from hw import onnx_file, presets, student
 from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
 from hw.network import Network
 from hw.passes import executed
@@ -56,11 +56,14 @@ def watch(network: Network, machine: Pipeline | Budget, source: Source) -> Watch
 
 
 def named(name: str) -> tuple[Network, Precision]:
-    """The student of a run's folder, with its own bits, or a preset's architecture.
+    """The student of a run's folder, with its own bits; the network of an ONNX file; or a preset's architecture.
 
     Raises:
-        BadInput: neither a run with a student nor a preset.
+        BadInput: none of these, or an ONNX file that cannot be read.
+        UnsupportedLayer: the ONNX file has an operation that no machine here executes.
     """
+    if name.endswith(".onnx"):
+        return onnx_file.read(Path(name)), Precision()
     for folder in (Path(name) / "student", Path(name)):
         if (folder / "student.json").is_file():
             made = student.load(folder)

@@ -4,7 +4,8 @@ A pixel that arrives in a cycle in which the pipeline has no room for it is lost
 pipeline does exactly what it does behind a source that waits, so that the same recurrence, oracle and RTL serve.
 """
 
-from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
 
 import msgspec
 import numpy as np
@@ -14,9 +15,10 @@ from hw.errors import BadInput
 from hw.network import INPUT, Network
 from sim import pipeline as recurrence
 from sim.packing import Cycles, sink_edge
-from sim.pipeline import Handshakes
+from sim.pipeline import ALWAYS
 
 FRAMES = 3
+MOST_FRAMES = 64
 CLOCK_PRECISION = 1e-3
 LARGEST_CLOCK_RATIO = 4096
 _UNBOUNDED = 1 << 40
@@ -25,11 +27,12 @@ _UNBOUNDED = 1 << 40
 class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a pipeline does behind a sensor.
 
-    `first_overrun` is (frame, row, column) in the sensor's frame of the first pixel that is lost. `least_clock_mhz` is
-    the slowest clock, to 0.1 %, at which this machine loses none; None if no clock up to 4096 times the sensor's does.
-    `input_buffer_pixels` is the FIFO depth at the input with which the machine loses none at its own clock; None if the
-    backlog grows from frame to frame, so that no depth is enough. `latency_lines` counts from the arrival of the first
-    frame's last pixel to its answer.
+    `first_overrun` is (frame, row, column) in the sensor's frame of the first pixel that is lost; None also where the
+    machine is too slow in the long run, but its FIFOs hide that for 64 frames. `least_clock_mhz` is the slowest clock,
+    to 0.1 %, at which this machine loses none for ever; None if no clock up to 4096 times the sensor's does.
+    `input_buffer_pixels` is the FIFO depth at the input with which the machine loses none at its own clock; None if it
+    takes longer for a frame than the sensor, so that no depth is enough. `latency_lines` counts from the arrival of the
+    first frame's last pixel, read or not, to its answer.
     """
 
     keeps_up: bool
@@ -38,25 +41,27 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     input_buffer_pixels: int | None
     latency_cycles: int
     latency_lines: float
-    frames: int
+    frame_cycles: int
+    interval_cycles: int
 
     def __str__(self) -> str:
-        verdict = "keeps up"
+        verdict = "keeps up" if self.keeps_up else "is too slow in the long run"
         if self.first_overrun is not None:
             frame, row, col = self.first_overrun
             verdict = f"loses a pixel first in frame {frame}, row {row}, column {col}"
         clock = "no clock is enough" if self.least_clock_mhz is None else f"{self.least_clock_mhz:g} MHz are enough"
-        buffer = "no input buffer is enough: the backlog grows from frame to frame"
+        buffer = "no input buffer is enough"
         if self.input_buffer_pixels is not None:
             buffer = f"an input buffer of {self.input_buffer_pixels:,} pixels is enough"
         return (
-            f"{verdict} over {self.frames} frames; with this buffer {clock}; at this clock {buffer}; the answer comes "
-            f"{self.latency_lines:.2f} lines ({self.latency_cycles:,} cycles) after the last pixel"
+            f"{verdict}: a frame takes the sensor {self.frame_cycles:,} cycles, the machine {self.interval_cycles:,}; "
+            f"with this buffer {clock}; at this clock {buffer}; the answer comes {self.latency_lines:.2f} lines "
+            f"({self.latency_cycles:,} cycles) after the last pixel"
         )
 
 
-def watch(network: Network, pipeline: Pipeline, source: Source, frames: int = FRAMES) -> Watch:
-    """Run `network`, as hardware runs it, for some frames of the sensor.
+def watch(network: Network, pipeline: Pipeline, source: Source) -> Watch:
+    """Run `network`, as hardware runs it, behind a sensor.
 
     Raises:
         BadInput: the machine does not belong to the network, takes pixels in parts, or is slower than the sensor.
@@ -72,53 +77,70 @@ def watch(network: Network, pipeline: Pipeline, source: Source, frames: int = FR
             f"machine {pipeline.name}: clock_mhz {pipeline.clock_mhz:g} was found; the sensor's {source.pixel_mhz:g} "
             f"is wanted at least, since a pixel a cycle is all that the input takes"
         )
-    ratio = pipeline.clock_mhz / source.pixel_mhz
+    ratio = Fraction(str(pipeline.clock_mhz)) / Fraction(str(source.pixel_mhz))
+    interval = _interval(network, pipeline)
+    clocks = frame_clocks(network, source)
+    sustained = interval <= clocks * ratio
+    lost = _first_overrun(network, pipeline, source, ratio, FRAMES if sustained else MOST_FRAMES)
     deep = _with_input_depth(network, pipeline, _UNBOUNDED)
-    arrivals = arrival_cycles(network, source, ratio, frames)
-    lost = _first_lost(network, pipeline, arrivals, frames)
-    buffered = recurrence.stamps(network, deep, frames, _handshakes(arrivals))
-    finish = int(buffered.frees[sink_edge(network)].reshape(frames, -1)[0, -1])
-    last_arrival = int(arrivals.reshape(frames, -1)[0, -1])
-    cycles_per_line = (network.input.cols + source.h_blank) * ratio
+    releases = arrival_cycles(network, source, ratio, 1)
+    finish = int(_run(network, deep, releases, 1).frees[sink_edge(network)][-1])
+    line = network.input.cols + source.h_blank
+    last_arrival = int(((network.input.rows - 1) * line + network.input.cols - 1) * ratio)
     return Watch(
-        keeps_up=lost is None,
-        first_overrun=None if lost is None else _place(network, lost),
-        least_clock_mhz=_least_clock(network, pipeline, source, frames),
-        input_buffer_pixels=_input_buffer(network, deep, source, ratio, frames),
+        keeps_up=sustained and lost is None,
+        first_overrun=lost,
+        least_clock_mhz=_least_clock(network, pipeline, source, Fraction(interval, clocks)),
+        input_buffer_pixels=_input_buffer(network, deep, source, ratio) if sustained else None,
         latency_cycles=finish - last_arrival,
-        latency_lines=(finish - last_arrival) / cycles_per_line,
-        frames=frames,
+        latency_lines=float((finish - last_arrival) / (line * ratio)),
+        frame_cycles=int(clocks * ratio),
+        interval_cycles=interval,
     )
 
 
-def arrival_cycles(network: Network, source: Source, ratio: float, frames: int) -> Cycles:
+def frame_clocks(network: Network, source: Source) -> int:
+    """Pixel clocks from one frame to the next."""
+    return (network.input.rows + source.v_blank) * (network.input.cols + source.h_blank)
+
+
+def arrival_cycles(network: Network, source: Source, ratio: Fraction, frames: int) -> Cycles:
     """The cycle in which each pixel that the network reads arrives; `ratio` is machine clock over pixel clock."""
-    rows, cols, _ = network.input
-    line = cols + source.h_blank
-    row = np.arange(0, rows, network.row_step)
-    clocks = (np.arange(frames) * (rows + source.v_blank))[:, None, None] * line + row[:, None] * line + np.arange(cols)
-    cycles: Cycles = np.floor(clocks.ravel() * ratio).astype(np.int64)
+    line = network.input.cols + source.h_blank
+    rows = np.arange(0, network.input.rows, network.row_step)
+    starts = np.arange(frames)[:, None, None] * frame_clocks(network, source)
+    clocks = (starts + rows[:, None] * line + np.arange(network.input.cols)).ravel()
+    if int(clocks[-1]) * ratio.numerator >= 1 << 62:
+        raise BadInput(f"source: {frames} frames of it last longer than can be counted; shorter blanks are wanted")
+    cycles: Cycles = clocks * ratio.numerator // ratio.denominator
     return cycles
 
 
-def _handshakes(arrivals: Cycles) -> Handshakes:
-    valid = np.zeros(int(arrivals[-1]) + 1, np.int64)
-    valid[arrivals] = 1
-    return Handshakes(valid, np.zeros(0, np.int64))
+def _run(network: Network, pipeline: Pipeline, releases: Cycles, frames: int) -> recurrence.Stamps:
+    return recurrence.stamps(network, pipeline, frames, replace(ALWAYS, releases=releases))
 
 
-def _first_lost(network: Network, pipeline: Pipeline, arrivals: Cycles, frames: int) -> int | None:
-    """The first pixel, as the network reads them, that starts later than it arrives."""
-    starts = recurrence.stamps(network, pipeline, frames, _handshakes(arrivals)).starts[INPUT]
-    late = np.flatnonzero(starts != arrivals)
-    return int(late[0]) if late.size else None
+def _interval(network: Network, pipeline: Pipeline) -> int:
+    """Cycles of a frame in the long run, behind a source that always has a pixel; the greatest of the last frames'."""
+    frames = 2 * FRAMES
+    ends = recurrence.stamps(network, pipeline, frames).frees[sink_edge(network)].reshape(frames, -1)[:, -1]
+    return -(-int(ends[-1] - ends[-3]) // 2)
 
 
-def _place(network: Network, pixel: int) -> tuple[int, int, int]:
-    shape = network.shapes[INPUT]
-    frame, rest = divmod(pixel, shape.pixels)
-    row, col = divmod(rest, shape.cols)
-    return frame, row * network.row_step, col
+def _first_overrun(
+    network: Network, pipeline: Pipeline, source: Source, ratio: Fraction, most: int
+) -> tuple[int, int, int] | None:
+    """Where a pixel is first not taken as it arrives; looked for over more and more frames, up to `most`."""
+    frames = FRAMES
+    while frames <= most:
+        arrivals = arrival_cycles(network, source, ratio, frames)
+        late = np.flatnonzero(_run(network, pipeline, arrivals, frames).starts[INPUT] != arrivals)
+        if late.size:
+            frame, rest = divmod(int(late[0]), network.shapes[INPUT].pixels)
+            row, col = divmod(rest, network.shapes[INPUT].cols)
+            return frame, row * network.row_step, col
+        frames *= 2
+    return None
 
 
 def _with_input_depth(network: Network, pipeline: Pipeline, depth: int) -> Pipeline:
@@ -127,36 +149,30 @@ def _with_input_depth(network: Network, pipeline: Pipeline, depth: int) -> Pipel
     return msgspec.structs.replace(pipeline, fifos=fifos)
 
 
-def _input_buffer(network: Network, deep: Pipeline, source: Source, ratio: float, frames: int) -> int | None:
-    """Peak backlog at the input; None if that of the last frame exceeds all before."""
-    more = max(frames, FRAMES) + 1
-    arrivals = arrival_cycles(network, source, ratio, more)
-    stamps = recurrence.stamps(network, deep, more, _handshakes(arrivals))
-    by_frame = [max(depths) for depths in zip(*_backlogs(network, stamps, more), strict=True)]
-    return None if by_frame[-1] > max(by_frame[:-1]) else max(by_frame)
-
-
-def _backlogs(network: Network, stamps: recurrence.Stamps, frames: int) -> Iterator[list[int]]:
-    """Of each FIFO at the input: its greatest filling in each frame."""
+def _input_buffer(network: Network, deep: Pipeline, source: Source, ratio: Fraction) -> int:
+    """Peak filling of the FIFOs at the input, over a few frames of a machine that is fast enough in the long run."""
+    frames = 2 * FRAMES
+    stamps = _run(network, deep, arrival_cycles(network, source, ratio, frames), frames)
     starts = stamps.starts[INPUT]
+    peaks = []
     for target in network.consumers[INPUT]:
         freed = np.searchsorted(stamps.frees[f"{INPUT} -> {target}"], starts, side="right")
-        filling = np.arange(starts.size) - freed + 1
-        yield filling.reshape(frames, -1).max(axis=1).tolist()
+        peaks.append(int((np.arange(starts.size) - freed).max()) + 1)
+    return max(peaks)
 
 
-def _least_clock(network: Network, pipeline: Pipeline, source: Source, frames: int) -> float | None:
-    """Bisection over the ratio of the clocks."""
+def _least_clock(network: Network, pipeline: Pipeline, source: Source, sustained: Fraction) -> float | None:
+    """Bisection over the ratio of the clocks, from the least that the long run allows."""
 
-    def keeps_up(ratio: float) -> bool:
-        return _first_lost(network, pipeline, arrival_cycles(network, source, ratio, frames), frames) is None
+    def keeps_up(ratio: Fraction) -> bool:
+        return _first_overrun(network, pipeline, source, ratio, FRAMES) is None
 
-    low, high = 1.0, 1.0
+    low = high = max(Fraction(1), sustained)
     while not keeps_up(high):
         low, high = high, 2 * high
         if high > LARGEST_CLOCK_RATIO:
             return None
-    while high / low > 1 + CLOCK_PRECISION:
-        middle = (low + high) / 2
+    while high > low * Fraction(1 + CLOCK_PRECISION):
+        middle = ((low + high) / 2).limit_denominator(10**6)
         low, high = (low, middle) if keeps_up(middle) else (middle, high)
-    return round(high * source.pixel_mhz, 6)
+    return round(float(high) * source.pixel_mhz, 6)

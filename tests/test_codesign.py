@@ -1,6 +1,7 @@
 """The whole chain on a small recipe: real data, real training, a real project, the same bytes twice."""
 
 import json
+import shutil
 import sys
 
 import msgspec
@@ -8,8 +9,9 @@ import numpy as np
 import pytest
 
 from distill import recipe as recipes
+from distill import run as distillation
 from hw import reference, student
-from hw.errors import BadInput
+from hw.errors import BadInput, UnsupportedLayer
 from hw.hls import chain, compiler_available
 from reports import candidate, codesign, html, students
 
@@ -138,3 +140,56 @@ def test_a_missing_compiler_is_told_first_and_the_project_is_written_all_the_sam
     assert said.count(codesign.NO_COMPILER) == 1
     assert (report.hls, report.hls_missing) == (None, codesign.NO_COMPILER)
     assert (runs[1] / "hls" / "firmware").is_dir()
+
+
+def factory_of(folder, body):
+    """A module with a factory, and the recipe that names it."""
+    (folder / "mynet.py").write_text(
+        "from torch import nn\n\ndef make(classes, channels, rows, cols):\n"
+        "    stem = nn.Conv2d(channels, 4, 3, padding=1)\n"
+        f"    return nn.Sequential(stem, {body}, nn.Flatten(), nn.Linear(256, classes))\n"
+    )
+    small = small_recipe()
+    network = type(small.network)(factory="mynet:make")
+    student_spec = msgspec.structs.replace(small.student, heads=("global",), rows="keep")
+    return msgspec.structs.replace(small, network=network, student=student_spec, seeds=1)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "mynet", raising=False)
+    yield tmp_path
+    sys.modules.pop("mynet", None)
+
+
+def test_a_layer_that_no_machine_executes_is_told_before_anything_is_trained(here):
+    recipe = factory_of(here, "nn.Sigmoid()")
+    with pytest.raises(UnsupportedLayer, match=r"^layer 1: sigmoid is not supported; ReLU would do$"):
+        codesign.codesign(recipe, here / "run", MACHINES[:1], workers=1)
+    assert not (here / "run").exists()
+
+
+def test_what_hls_alone_cannot_take_leaves_the_report_whole(here):
+    recipe = factory_of(here, "nn.ReLU(), nn.MaxPool2d(3, 1, 1)")
+    report = codesign.codesign(recipe, here / "run", MACHINES[:1], workers=1)
+    assert report.hls is None
+    assert report.hls_missing.startswith("no HLS project was made: layer ")
+    assert (here / "run" / "candidates.json").is_file()
+
+
+def test_a_factory_that_fails_is_told(here):
+    recipe = factory_of(here, "nn.Nothing()")
+    with pytest.raises(BadInput, match=r"^network: factory mynet:make failed \(AttributeError: .*Nothing.*\)$"):
+        codesign.codesign(recipe, here / "run", MACHINES[:1], workers=1)
+
+
+def test_a_run_that_was_trained_anew_gets_a_new_report_without_the_old_comparison(runs, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(runs[0], folder)
+    assert codesign.report(folder).hls is not None
+    other = msgspec.structs.replace(small_recipe(), seeds=1)
+    distillation.run(other, folder, seed=9, workers=1)
+    made = codesign.report(folder)
+    assert made.seeds == (9,)
+    assert made.hls is None

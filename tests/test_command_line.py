@@ -72,6 +72,10 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "huge.yaml": LINE_ENGINE.replace("latency_cycles: 20", f"latency_cycles: {10**30}"),
         "huge-fifo.yaml": PIPELINE.replace("depth: 2", f"depth: {10**30}"),
         "no-yaml.yaml": "pe: [",
+        "odd-engine.yaml": PIPELINE.replace("engines: {", "engines: {b: {pe: 1}, "),
+        "odd-fifo.yaml": PIPELINE.replace("fifos: {", 'fifos: {"a -> b": {depth: 1}, '),
+        "broken.onnx": "no model",
+        "escape.yaml": recipe.read_text().replace("name: digits", "name: ../escape", 1),
         "recipe-key.yaml": recipe.read_text().replace("seeds: 3", "sedes: 3"),
         "recipe-type.yaml": recipe.read_text().replace("seeds: 3", "seeds: three"),
     }
@@ -245,6 +249,20 @@ BAD = [
         "machine line-64: a line engine was found, a pipeline or a budget is wanted",
     ),
     (["timeline", "run", "--out", "file/t.json"], "file: cannot be made a folder (File exists)"),
+    (
+        ["simulate", "run", "--machine", "odd-engine.yaml"],
+        "machine by hand: engine b is of no layer; known are a",
+    ),
+    (
+        ["simulate", "run", "--machine", "odd-fifo.yaml"],
+        "machine by hand: FIFO a -> b is of no edge; did you mean a -> output?",
+    ),
+    (["simulate", "no.onnx"], "no.onnx: no such file"),
+    (["simulate", "broken.onnx"], "broken.onnx: not a valid ONNX model (DecodeError: Error parsing message "),
+    (
+        ["distill", "escape.yaml"],
+        "escape.yaml: recipe '../escape': wanted is a name of letters, digits, dots, hyphens and underscores",
+    ),
     (["cosim", "run", "--simulator", "icarux"], "simulator icarux: no such one; did you mean icarus?"),
     (["cosim", "run", "--frames", "4"], "frames: 4 was found, 1 to 3 are wanted, the student's test images"),
     (["cosim", "run", "--frames", "0"], "frames: 0 was found, 1 to 3 are wanted, the student's test images"),

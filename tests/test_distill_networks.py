@@ -123,7 +123,10 @@ def test_factory_that_cannot_be_used_is_told(factory, sentence):
     ("arguments", "sentence"),
     [
         ({}, "network: wants either a family (wrn, resnet, plain) or a factory (package.module:function)"),
-        ({"family": "vgg", "depth": 16}, "network: family 'vgg' is unknown; wanted is one of wrn, resnet, plain"),
+        (
+            {"family": "vgg", "depth": 16},
+            "network: family 'vgg' is unknown; wanted is one of wrn, resnet, plain, or a factory",
+        ),
         ({"family": "wrn"}, "network: the family wrn wants a depth"),
         ({"family": "wrn", "depth": 11}, "network: wrn has no depth 11; wanted is 6m+4 with m of 1 or more"),
         ({"family": "wrn", "depth": 10, "width": 0}, "network: width is 0, wanted is 1 or more"),

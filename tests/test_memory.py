@@ -115,3 +115,10 @@ def test_square_networks_keep_two_rows_in_every_square_conv() -> None:
         rows, channels = network.input_shape(layer).cols, network.input_shape(layer).channels
         expected = 2 * rows * channels if layer.kernel == (3, 3) else 0
         assert memory.line_buffer_bytes(network, layer, EIGHT) == expected
+
+
+def test_a_padded_kernel_as_wide_as_its_map_moves_sideways_and_keeps_rows() -> None:
+    network = Network(
+        "narrow", Shape(3, 3, 64), (Layer("a", "conv", (INPUT,), 64, Size(3, 3), padding=Padding(1, 1, 1, 1)),)
+    )
+    assert memory.line_buffer_bytes(network, network.layers[0], EIGHT) == 2 * 3 * 64

@@ -121,6 +121,7 @@ def a_report(**changes):
         images={"train": 1079, "validation": 359, "test": 359},
         seeds=(0, 1),
         chosen=Chosen("rows", "ce", 0),
+        fingerprints=("a", "b"),
         candidates=(
             entry("teacher", "teacher", share=0.98, latency=16004, line=776),
             entry("split", "pacemaker", ("teacher",), share=0.979, latency=9555, line=776),

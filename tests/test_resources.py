@@ -68,11 +68,9 @@ def test_a_whole_1xn_network_needs_less_block_ram_than_its_nxn_twin():
 
 
 def test_line_buffers_and_weights_counted_by_hand():
-    """3x3, 64 columns, 16 channels, 8 bits: 2 lines of 8192 bits are one block RAM by size, 4 by their 128-bit port."""
+    """128 words of 128 bits (2 lines of 64 pixels) are 4 block RAMs, 2304 weights of 8 bits are 2 of 2048."""
     network = single((3, 3))
-    weight_bits = 9 * 16 * 16 * 8
-    assert -(-weight_bits // 18432) == 1
-    assert estimate(network, machine(network), 8, 8).bram18 == 4 + 1
+    assert estimate(network, machine(network), 8, 8).bram18 == 4 + 2
 
 
 def test_a_line_buffer_has_a_line_less_than_the_kernel_has_rows():
@@ -88,8 +86,18 @@ def test_small_memories_take_no_block_ram():
 
 def test_a_deep_fifo_takes_block_ram():
     network = single((1, 1), channels=4, outputs=2)
-    shallow, deep = (estimate(network, machine(network, depth=depth), 8, 8).bram18 for depth in (2, 600))
-    assert (shallow, deep) == (0, 2 + 1)
+    made = machine(network, depth=600)
+    block = msgspec.structs.replace(made, fifos={edge: Fifo(600, "block") for edge in made.fifos})
+    lut, deep = (estimate(network, pipeline, 8, 8) for pipeline in (made, block))
+    # 600 words of 32 bits are two of 1024 x 18, 600 of 16 bits are one; in LUT RAM 300 LUTs of 64 bits and 150.
+    assert (lut.bram18, deep.bram18) == (0, 2 + 1)
+    assert lut.lut - deep.lut == 300 + 150
+
+
+def test_taps_that_are_read_at_once_want_a_copy_of_the_lines_each():
+    network = single((3, 3))
+    one, nine = (estimate(network, machine(network, {"c": Engine(1, simd)}), 8, 8).bram18 for simd in (16, 9 * 16))
+    assert nine > 2 * one
 
 
 def test_a_mean_over_the_map_keeps_sums_and_not_rows():

@@ -13,6 +13,7 @@ from random_students import random_student
 from hw import presets, rtl
 from hw.accelerator import Budget, Engine, Fifo, Pipeline
 from hw.errors import BadInput
+from hw.fixed import Format
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed, fold_affines
 from hw.student import lifted
@@ -181,6 +182,31 @@ def test_a_machine_of_another_network_is_refused_before_anything_is_written(tmp_
     with pytest.raises(BadInput, match=r"^layer stem: machine random1 has no engine for it"):
         rtl.write(student, random_pipeline(1, random_network(1)), tmp_path / "rtl")
     assert not (tmp_path / "rtl").exists()
+
+
+@needs("icarus")
+@pytest.mark.parametrize(
+    ("kernel", "stride", "source", "out"),
+    [
+        ((16, 16), (16, 16), Format(16, 4, signed=False), Format(16, 1, signed=False)),
+        ((16, 16), (16, 16), Format(16, 8), Format(16, 0)),
+        ((7, 7), (1, 1), Format(16, 4), Format(16, -2)),
+    ],
+)
+def test_means_of_wide_numbers(kernel, stride, source, out):
+    pool = Layer("pool", "mean", (INPUT,), kernel=Size(*kernel), stride=Size(*stride))
+    network = Network("wide", Shape(16, 16, 1), (pool,))
+    student = student_of(network, 8, images=3, formats={INPUT: source, "pool": out})
+    made = Pipeline("m", 100.0, {"pool": Engine(1)}, {"input -> pool": Fifo(2), "pool -> output": Fifo(2)})
+    expect_exact(student, made)
+
+
+@needs("icarus")
+@pytest.mark.parametrize("out", [Format(8, 20), Format(8, 40), Format(4, 30, signed=False)])
+def test_results_whose_every_bit_is_shifted_out(out):
+    network = Network("coarse", Shape(3, 3, 2), (conv("a", INPUT, 2, (1, 1)), conv("b", "a", 2, (1, 1))))
+    student = student_of(network, 9, images=3, formats={"a": out})
+    expect_exact(student, machine(network))
 
 
 MUTANTS = {

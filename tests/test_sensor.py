@@ -1,5 +1,7 @@
 """A sensor that cannot be stalled: by recurrence, oracle and RTL."""
 
+from fractions import Fraction
+
 import msgspec
 import numpy as np
 import pytest
@@ -22,7 +24,7 @@ def network(kernel=(3, 3)):
 def test_arrivals_by_hand():
     # Rows of 3 pixels and 2 blanks, frames of 2 rows and 1 blank row; 1.5 machine cycles a pixel clock.
     small = Network("small", Shape(2, 3, 1), (conv("a", INPUT, 1, (1, 1)),))
-    cycles = sensor.arrival_cycles(small, Source(10.0, 2, 1), 1.5, 2)
+    cycles = sensor.arrival_cycles(small, Source(10.0, 2, 1), Fraction(3, 2), 2)
     clocks = [0, 1, 2, 5, 6, 7, 15, 16, 17, 20, 21, 22]
     assert cycles.tolist() == [int(1.5 * clock) for clock in clocks]
 
@@ -30,7 +32,7 @@ def test_arrivals_by_hand():
 def test_rows_that_are_not_read_do_not_arrive():
     layers = (conv("a", INPUT, 1, (1, 1)),)
     every_second = Network("small", Shape(4, 2, 1), layers, row_step=2)
-    assert sensor.arrival_cycles(every_second, Source(1.0), 1.0, 1).tolist() == [0, 1, 4, 5]
+    assert sensor.arrival_cycles(every_second, Source(1.0), Fraction(1), 1).tolist() == [0, 1, 4, 5]
 
 
 # One conv of 3x3 with 2 x 2 multipliers: ii = 2 * 9 = 18 cycles a pixel; a ratio above 18 lets it keep up.
@@ -80,7 +82,7 @@ def test_a_row_filter_answers_lines_earlier_than_a_square_one():
 def test_recurrence_oracle_and_rtl_lose_the_same_pixel_first(clock_mhz):
     student = student_of(network(), seed=5, images=2)
     made = machine(student.network, depth=2)
-    arrivals = sensor.arrival_cycles(student.network, Source(10.0, 3, 1), clock_mhz / 10.0, 2)
+    arrivals = sensor.arrival_cycles(student.network, Source(10.0, 3, 1), Fraction(int(clock_mhz), 10), 2)
     valid = np.zeros(arrivals[-1] + 1, np.int64)
     valid[arrivals] = 1
     shakes = Handshakes(valid, np.zeros(0, np.int64))
@@ -103,4 +105,38 @@ def test_a_sensor_faster_than_the_machine_is_told():
 
 def test_padding_is_no_pixel_that_arrives():
     padded = Network("p", Shape(4, 4, 1), (conv("a", INPUT, 1, (3, 3), padding=Padding(1, 1, 1, 1)),))
-    assert sensor.arrival_cycles(padded, Source(1.0), 1.0, 1).size == 16
+    assert sensor.arrival_cycles(padded, Source(1.0), Fraction(1), 1).size == 16
+
+
+@pytest.mark.parametrize("depth", [4, 16])
+def test_a_fifo_does_not_hide_that_a_machine_is_too_slow_in_the_long_run(depth):
+    # One multiplier pair by pair: ii = 10 inputs x 5 outputs = 50 cycles a pixel, so 50 MHz for a sensor of 1 MHz.
+    slow = Network("slow", Shape(8, 8, 10), (conv("a", INPUT, 5, (1, 1)),))
+    at = msgspec.structs.replace(machine(slow, depth=depth, pe=1, simd=1), clock_mhz=49.5)
+    found = sensor.watch(slow, at, Source(1.0))
+    assert not found.keeps_up
+    assert found.input_buffer_pixels is None
+    assert found.least_clock_mhz == pytest.approx(50.0, rel=2e-3)
+    assert found.least_clock_mhz >= 50.0
+    assert sensor.watch(slow, msgspec.structs.replace(at, clock_mhz=50.0), Source(1.0)).keeps_up
+
+
+def test_the_answer_is_awaited_from_the_frames_last_pixel_read_or_not():
+    layers = (conv("a", INPUT, 1, (1, 1)),)
+    skipping = Network("skipping", Shape(8, 8, 1), layers, row_step=4)
+    found = sensor.watch(skipping, machine(skipping, depth=4, pe=1, simd=1), Source(1.0))
+    # Row 4 is the last that is read; 3 rows and some cycles later the frame ends, long after the answer.
+    assert -3.0 < found.latency_lines < -2.9
+
+
+def test_clocks_that_are_no_binary_fractions_are_exact():
+    one_row = Network("row", Shape(1, 4, 1), (conv("a", INPUT, 1, (1, 1)),))
+    made = msgspec.structs.replace(machine(one_row, depth=1, pe=1, simd=1), clock_mhz=0.3)
+    assert sensor.watch(one_row, made, Source(0.1)).frame_cycles == 12
+    ratio = Fraction("0.3") / Fraction("0.1")
+    assert sensor.arrival_cycles(one_row, Source(0.1), ratio, 1).tolist() == [0, 3, 6, 9]
+
+
+def test_blanks_that_cannot_be_counted_are_told():
+    with pytest.raises(BadInput, match=r"^source: \d+ frames of it last longer than can be counted; shorter blanks "):
+        sensor.watch(network(), machine(network()), Source(1.0, h_blank=1 << 60))

@@ -53,10 +53,14 @@ class LayerRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that tells one project from another. `streams` holds the depth of each FIFO, in pixels."""
+    """All that tells one project from another.
+
+    `student` is where the student comes from, `streams` the depth of each FIFO in pixels.
+    """
 
     version: int
     network: str
+    student: dict[str, str]
     input_shape: tuple[int, int, int]
     row_step: int
     backend: str

@@ -75,6 +75,7 @@ def generate(
         manifest = Manifest(
             version=VERSION,
             network=student.network.name,
+            student=dict(student.provenance),
             input_shape=student.network.shapes[INPUT],
             row_step=student.network.row_step,
             backend=backend,

@@ -30,7 +30,7 @@ module bench;
         if (in_valid && in_ready) begin sent <= sent + 1; quiet <= 0; end
 {starts}
         if (out_valid && out_ready) begin
-            $display("D %h", out_data);
+            $display("D %h %0d", out_data, cycle);
             got = got + 1;
             ended = cycle + 1;
             quiet <= 0;
@@ -44,7 +44,7 @@ _START = '        if ({signal}) begin $display("S {own} %0d", cycle); started = 
 
 
 def bench(student: Student, design: Design, frames: int, valid: int, ready: int, silence: int) -> str:
-    """A test bench that prints "S node cycle" and "D word", and last "E cycle" or "T cycle".
+    """A test bench that prints "S node cycle" and "D word cycle", and last "E cycle" or "T cycle".
 
     It goes on until every node has started every pixel, those too that no output needs any more (E: the cycle after the
     last output), or until nothing has happened for `silence` cycles (T). `input.hex` holds the words; in the first

@@ -117,6 +117,8 @@ def _affine(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, 
 def _products(student: Student, layer: Layer, sums: Format, name: str) -> Parameters:
     weight = student.formats[layer.name].weight
     assert weight is not None
+    if not weight.signed:
+        raise UnsupportedLayer(f"layer {layer.name}: weights of {weight} were found, the RTL wants a signed format")
     return {
         "WEIGHT_BITS": weight.width,
         "SUM_BITS": sums.width,

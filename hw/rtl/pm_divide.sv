@@ -16,8 +16,8 @@ module pm_divide #(
     output logic [OUT_BITS-1:0]         out
 );
     logic [WORK_BITS-1:0] scaled, product;
-    assign scaled = (WORK_BITS'(sum) << UP) + ADDEND[WORK_BITS-1:0];
-    always_ff @(posedge clk) product <= scaled * MULTIPLIER[WORK_BITS-1:0];
+    assign scaled = (WORK_BITS'(sum) << UP) + WORK_BITS'(ADDEND);
+    always_ff @(posedge clk) product <= scaled * WORK_BITS'(MULTIPLIER);
     logic signed [WORK_BITS:0] quotient;
     assign quotient = $signed({1'b0, product >> DROP}) - (WORK_BITS + 1)'(ZERO);
     logic [OUT_BITS-1:0] result;

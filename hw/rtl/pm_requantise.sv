@@ -8,7 +8,7 @@ module pm_requantise #(
     input  logic signed [IN_BITS-1:0] in,
     output logic        [OUT_BITS-1:0] out
 );
-    localparam int GROW = (SHIFT < 0) ? -SHIFT : 1;
+    localparam int GROW = (SHIFT < 0) ? -SHIFT : SHIFT + 1;
     localparam int WORK = ((IN_BITS + GROW > OUT_BITS + 1) ? IN_BITS + GROW : OUT_BITS + 1) + 1;
     localparam logic signed [WORK-1:0] HIGH = OUT_SIGNED ? (WORK'(1) <<< (OUT_BITS - 1)) - 1 : (WORK'(1) <<< OUT_BITS) - 1;
     localparam logic signed [WORK-1:0] LOW = OUT_SIGNED ? -(WORK'(1) <<< (OUT_BITS - 1)) : '0;

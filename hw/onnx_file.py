@@ -1,0 +1,280 @@
+"""An ONNX file -> `Network`: its architecture, for simulation; weights stay where they are.
+
+ONNX gives kernels, strides and paddings as [rows, cols] and maps as [batch, channels, rows, cols]; here, and only here,
+such positions get their names.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hw.errors import BadInput, UnsupportedLayer, need
+from hw.files import read_bytes
+from hw.network import INPUT, Kind, Layer, Network, Padding, Shape, Size
+
+Attributes = Mapping[str, Any]
+
+
+def read(path: Path) -> Network:
+    """The network of an ONNX file with one input [batch, channels, rows, cols] and one output.
+
+    Raises:
+        BadInput: not an ONNX file, or an input without fixed channels, rows and columns.
+        UnsupportedLayer: an operation that no machine here executes, by the name of its node.
+        MissingTool: onnx is not installed.
+    """
+    onnx = need("onnx", "onnx", "reading an ONNX file")
+    data = read_bytes(path)
+    try:
+        model = onnx.load_model_from_string(data)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        first_line = " ".join(str(error).split())[:200]
+        raise BadInput(f"{path}: not a valid ONNX model ({type(error).__name__}: {first_line})") from error
+    walk = _Walk(path, onnx, model.graph)
+    return walk.network()
+
+
+@dataclass
+class _Walk:
+    """One pass over a graph; `values` maps its tensors to layers, `constants` its other ones to their numbers."""
+
+    path: Path
+    onnx: Any
+    graph: Any
+    layers: list[Layer] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    input: Shape = field(default_factory=lambda: Shape(1, 1, 1))
+
+    def network(self) -> Network:
+        """Walk, and check what came out."""
+        self.constants = {array.name: array for array in self.graph.initializer}
+        inputs = [value for value in self.graph.input if value.name not in self.constants]
+        if len(inputs) != 1 or len(self.graph.output) != 1:
+            raise UnsupportedLayer(
+                f"{self.path}: {len(inputs)} inputs and {len(self.graph.output)} outputs were found, "
+                "one of each is wanted"
+            )
+        self.input = self._input_shape(inputs[0])
+        self.values[inputs[0].name] = INPUT
+        for node in self.graph.node:
+            self._step(node)
+        return Network(self.path.stem, self.input, tuple(self._reaching(self.values[self.graph.output[0].name])))
+
+    def shape(self, name: str) -> Shape:
+        """Output shape of a layer, or of the input."""
+        if name == INPUT:
+            return self.input
+        return Network("read", self.input, tuple(self._reaching(name))).shapes[name]
+
+    def add(self, node: Any, kind: Kind, **fields: Any) -> None:
+        """A layer under the node's name, or its output's if it has none."""
+        taken = {layer.name for layer in self.layers} | {INPUT}
+        base = name = _name(node)
+        count = 2
+        while name in taken:
+            name, count = f"{base}.{count}", count + 1
+        inputs = fields.pop("inputs", None) or (self.source(node, 0),)
+        self.layers.append(Layer(name, kind, tuple(inputs), **fields))
+        self.values[node.output[0]] = name
+
+    def source(self, node: Any, index: int) -> str:
+        """The layer behind a node's input."""
+        found = self.values.get(node.input[index])
+        if found is None:
+            raise UnsupportedLayer(
+                f"layer {_name(node)}: its input {node.input[index]} is a constant; fold it into a conv"
+            )
+        return found
+
+    def size(self, tensor: str) -> tuple[int, ...] | None:
+        """The shape of a constant; None for what is computed."""
+        array = self.constants.get(tensor)
+        return None if array is None else tuple(array.dims)
+
+    def users(self, tensor: str) -> int:
+        """How many nodes read a tensor."""
+        return sum(list(node.input).count(tensor) for node in self.graph.node)
+
+    def _input_shape(self, value: Any) -> Shape:
+        dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if len(dims) != 4 or min(dims[1:]) < 1:
+            raise BadInput(
+                f"{self.path}: input {value.name} has dimensions {dims}; [batch, channels, rows, cols] is wanted"
+            )
+        return Shape(dims[2], dims[3], dims[1])
+
+    def _step(self, node: Any) -> None:
+        handler = _HANDLERS.get(node.op_type)
+        if handler is None:
+            known = ", ".join(_HANDLERS)
+            raise UnsupportedLayer(f"layer {_name(node)}: {node.op_type} is not supported; known are {known}")
+        attributes = {attribute.name: self.onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+        handler(self, node, attributes)
+
+    def _reaching(self, output: str) -> Iterator[Layer]:
+        """Only the layers that an output needs, and it last."""
+        wanted = {output}
+        for layer in reversed(self.layers):
+            if layer.name in wanted:
+                wanted.update(layer.inputs)
+        return (layer for layer in self.layers if layer.name in wanted)
+
+
+def _name(node: Any) -> str:
+    text = node.name or node.output[0]
+    return str(text).strip("/").replace("/", ".") or str(node.op_type)
+
+
+def _refuse(node: Any, what: str, cure: str) -> UnsupportedLayer:
+    return UnsupportedLayer(f"layer {_name(node)}: {what} is not supported; {cure}")
+
+
+def _padding(walk: _Walk, node: Any, given: Attributes, kernel: Size, stride: Size) -> Padding:
+    """ONNX pads [top, left, bottom, right]; SAME_UPPER and SAME_LOWER keep ceil(size / stride)."""
+    auto = given.get("auto_pad", b"NOTSET").decode()
+    if auto in ("NOTSET", "VALID"):
+        top, left, bottom, right = given.get("pads", (0, 0, 0, 0)) if auto == "NOTSET" else (0, 0, 0, 0)
+        return Padding(top, bottom, left, right)
+    shape = walk.shape(walk.source(node, 0))
+    both = [
+        max(0, (-(-size // step) - 1) * step + extent - size)
+        for size, step, extent in zip((shape.rows, shape.cols), stride, kernel, strict=True)
+    ]
+    small, large = [total // 2 for total in both], [total - total // 2 for total in both]
+    before, after = (small, large) if auto == "SAME_UPPER" else (large, small)
+    return Padding(before[0], after[0], before[1], after[1])
+
+
+def _conv(walk: _Walk, node: Any, given: Attributes) -> None:
+    filters = walk.size(node.input[1])
+    if filters is None or len(filters) != 4:
+        raise _refuse(node, "a conv whose weights are no constant of four dimensions", "export constant 2-d weights")
+    if given.get("group", 1) != 1 or any(rate != 1 for rate in given.get("dilations", ())):
+        raise _refuse(node, "a grouped or dilated conv", "a dense conv without dilation would do")
+    kernel, stride = Size(*filters[2:]), Size(*given.get("strides", (1, 1)))
+    padding = _padding(walk, node, given, kernel, stride)
+    fields = {"kernel": kernel, "stride": stride, "padding": padding, "bias": len(node.input) > 2}
+    walk.add(node, "conv", channels=filters[0], **fields)
+
+
+def _dense(walk: _Walk, node: Any, given: Attributes) -> None:
+    weights = walk.size(node.input[1])
+    if weights is None or len(weights) != 2 or given.get("transA", 0):
+        raise _refuse(node, "a product of two computed matrices", "a dense layer with constant weights would do")
+    shape = walk.shape(walk.source(node, 0))
+    outputs, inputs = weights if given.get("transB", 0) else weights[::-1]
+    if inputs != shape.rows * shape.cols * shape.channels:
+        raise _refuse(node, f"a dense layer of {inputs} inputs on a map of {shape}", "flatten the whole map before it")
+    bias = node.op_type == "Gemm" and len(node.input) > 2
+    walk.add(node, "conv", channels=outputs, kernel=Size(shape.rows, shape.cols), bias=bias)
+
+
+def _batch_norm(walk: _Walk, node: Any, given: Attributes) -> None:
+    walk.add(node, "affine")
+
+
+def _relu(walk: _Walk, node: Any, given: Attributes) -> None:
+    """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
+    source = walk.source(node, 0)
+    index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
+    if index is not None and walk.users(node.input[0]) == 1:
+        walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
+        walk.values[node.output[0]] = source
+    else:
+        walk.add(node, "affine", relu=True)
+
+
+def _add(walk: _Walk, node: Any, given: Attributes) -> None:
+    """Of two layers; a constant after a dense layer without bias is its bias."""
+    constant = next((name for name in node.input if name in walk.constants), None)
+    if constant is None:
+        walk.add(node, "add", inputs=[walk.source(node, 0), walk.source(node, 1)])
+        return
+    source = walk.source(node, 1 if node.input[0] == constant else 0)
+    index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
+    if index is None or walk.layers[index].kind != "conv" or walk.layers[index].bias or walk.users(node.input[0]) != 1:
+        raise _refuse(node, "an add of a constant", "fold it into a conv's bias")
+    walk.layers[index] = msgspec.structs.replace(walk.layers[index], bias=True)
+    walk.values[node.output[0]] = source
+
+
+def _concat(walk: _Walk, node: Any, given: Attributes) -> None:
+    if given.get("axis") not in (1, -3):
+        raise _refuse(node, f"a concat along axis {given.get('axis')}", "a concat of channels (axis 1) would do")
+    walk.add(node, "concat", inputs=[walk.source(node, index) for index in range(len(node.input))])
+
+
+def _pool(walk: _Walk, node: Any, given: Attributes) -> None:
+    kind: Kind = "max" if node.op_type == "MaxPool" else "mean"
+    kernel, stride = Size(*given["kernel_shape"]), Size(*given.get("strides", (1, 1)))
+    if given.get("ceil_mode", 0) or any(rate != 1 for rate in given.get("dilations", ())):
+        raise _refuse(node, "pooling with ceil_mode or dilation", "plain pooling would do")
+    walk.add(node, kind, kernel=kernel, stride=stride, padding=_padding(walk, node, given, kernel, stride))
+
+
+def _global_pool(walk: _Walk, node: Any, given: Attributes) -> None:
+    shape = walk.shape(walk.source(node, 0))
+    kernel = Size(shape.rows, shape.cols)
+    walk.add(node, "max" if node.op_type == "GlobalMaxPool" else "mean", kernel=kernel, stride=kernel)
+
+
+def _reduce_mean(walk: _Walk, node: Any, given: Attributes) -> None:
+    axes = sorted(axis % 4 for axis in _axes(walk, node, given))
+    shape = walk.shape(walk.source(node, 0))
+    if not axes or not set(axes) <= {2, 3}:
+        raise _refuse(node, f"a mean over axes {axes}", "a mean over rows (2), columns (3) or both would do")
+    kernel = Size(shape.rows if 2 in axes else 1, shape.cols if 3 in axes else 1)
+    walk.add(node, "mean", kernel=kernel, stride=kernel)
+
+
+def _axes(walk: _Walk, node: Any, given: Attributes) -> Sequence[int]:
+    """An attribute up to opset 17, a constant input since."""
+    if "axes" in given:
+        return list(given["axes"])
+    if len(node.input) < 2 or node.input[1] not in walk.constants:
+        return []
+    return [int(axis) for axis in walk.onnx.numpy_helper.to_array(walk.constants[node.input[1]])]
+
+
+def _constant(walk: _Walk, node: Any, given: Attributes) -> None:
+    if "value" not in given:
+        raise _refuse(node, "a constant that is no tensor", "export it as an initializer")
+    walk.constants[node.output[0]] = given["value"]
+
+
+def _reshape(walk: _Walk, node: Any, given: Attributes) -> None:
+    """Only to [batch, everything]: a flatten."""
+    size = walk.size(node.input[1])
+    if size != (2,):
+        raise _refuse(node, "a reshape to other than two dimensions", "a flatten would do")
+    _pass(walk, node, given)
+
+
+def _pass(walk: _Walk, node: Any, given: Attributes) -> None:
+    walk.values[node.output[0]] = walk.source(node, 0)
+
+
+_HANDLERS: dict[str, Callable[[_Walk, Any, Attributes], None]] = {
+    "Conv": _conv,
+    "Gemm": _dense,
+    "MatMul": _dense,
+    "BatchNormalization": _batch_norm,
+    "Relu": _relu,
+    "Add": _add,
+    "Concat": _concat,
+    "MaxPool": _pool,
+    "AveragePool": _pool,
+    "GlobalAveragePool": _global_pool,
+    "GlobalMaxPool": _global_pool,
+    "ReduceMean": _reduce_mean,
+    "Constant": _constant,
+    "Reshape": _reshape,
+    "Flatten": _pass,
+    "Dropout": _pass,
+    "Identity": _pass,
+}

@@ -1,0 +1,170 @@
+"""ONNX files, made here node by node, as networks: axes, paddings, ReLUs, and what is refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+onnx = pytest.importorskip("onnx")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+from hw.errors import BadInput, UnsupportedLayer  # noqa: E402
+from hw.network import Layer, Network, Padding, Shape, Size  # noqa: E402
+from hw.onnx_file import read  # noqa: E402
+from hw.presets import CIFAR, preset  # noqa: E402
+
+
+def model(tmp_path, nodes, shape, weights, outputs="out", opset=17):
+    """A file with one input "x" [1, channels, rows, cols]."""
+    given = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, shape.channels, shape.rows, shape.cols])
+    result = helper.make_tensor_value_info(outputs, TensorProto.FLOAT, ["any"])
+    arrays = [numpy_helper.from_array(np.asarray(array), name) for name, array in weights.items()]
+    graph = helper.make_graph(nodes, "graph", [given], [result], arrays)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def weight(*shape):
+    return np.zeros(shape, np.float32)
+
+
+def node(kind, inputs, output="out", name="", **attributes):
+    return helper.make_node(kind, inputs, [output], name=name, **attributes)
+
+
+@pytest.mark.parametrize(("rows", "cols", "left", "right"), [(1, 3, 1, 2), (3, 1, 0, 0), (3, 5, 1, 2)])
+def test_kernels_strides_and_pads_are_rows_first_on_a_map_that_is_not_square(tmp_path, rows, cols, left, right):
+    conv = node("Conv", ["x", "w"], name="c", kernel_shape=[rows, cols], strides=[1, 2], pads=[0, left, 0, right])
+    found = read(model(tmp_path, [conv], Shape(6, 11, 2), {"w": weight(4, 2, rows, cols)}))
+    padding = Padding(top=0, bottom=0, left=left, right=right)
+    assert found.layers == (Layer("c", "conv", ("input",), 4, Size(rows, cols), Size(1, 2), padding),)
+    assert found.input == Shape(6, 11, 2)
+    assert found.shapes["c"] == Shape(6 - rows + 1, (11 + left + right - cols) // 2 + 1, 4)
+
+
+@pytest.mark.parametrize(("auto", "before", "after"), [("SAME_UPPER", 0, 1), ("SAME_LOWER", 1, 0), ("VALID", 0, 0)])
+def test_automatic_padding(tmp_path, auto, before, after):
+    conv = node("Conv", ["x", "w"], name="c", strides=[2, 2], auto_pad=auto)
+    found = read(model(tmp_path, [conv], Shape(8, 8, 1), {"w": weight(1, 1, 3, 3)}))
+    assert found.layers[0].padding == Padding(before, after, before, after)
+
+
+def norm(weights, name, source, output, channels):
+    names = [f"{name}.{k}" for k in ("scale", "shift", "mean", "var")]
+    weights |= {key: np.ones(channels, np.float32) for key in names}
+    return node("BatchNormalization", [source, *names], output, name)
+
+
+def wrn_10_1(weights):
+    """WRN-10-1 with 1x3 filters, rows kept, node by node."""
+    nodes, stack = [], iter(range(1000))
+
+    def conv(name, source, inputs, outputs, kernel, stride=1):
+        weights[f"{name}.w"] = weight(outputs, inputs, *kernel)
+        pads = [0, kernel[1] // 2] * 2
+        output = f"t{next(stack)}"
+        nodes.append(node("Conv", [source, f"{name}.w"], output, name, strides=[1, stride], pads=pads))
+        return output
+
+    def active(name, source, channels):
+        first, second = f"t{next(stack)}", f"t{next(stack)}"
+        nodes.append(norm(weights, name, source, first, channels))
+        nodes.append(node("Relu", [first], second))
+        return second
+
+    x, channels = conv("stem", "x", 3, 16, (1, 3)), 16
+    for group, outputs in enumerate((16, 32, 64), 1):
+        stride, block = 1 + (group > 1), f"g{group}.b0"
+        a = active(f"{block}.bn1", x, channels)
+        y = conv(f"{block}.conv1", a, channels, outputs, (1, 3), stride)
+        y = conv(f"{block}.conv2", active(f"{block}.bn2", y, outputs), outputs, outputs, (1, 3))
+        if group > 1:
+            x = conv(f"{block}.shortcut", a, channels, outputs, (1, 1), stride)
+        nodes.append(node("Add", [y, x], f"t{(last := next(stack))}", f"{block}.add"))
+        x, channels = f"t{last}", outputs
+    weights |= {"fc.w": weight(100, 64), "fc.b": weight(100)}
+    nodes.append(node("GlobalAveragePool", [active("bn", x, 64)], "pooled", "head.mean"))
+    nodes.append(node("Flatten", ["pooled"], "flat"))
+    nodes.append(node("Gemm", ["flat", "fc.w", "fc.b"], "out", "head.linear", transB=1))
+    return nodes
+
+
+def test_a_residual_network_is_its_preset(tmp_path):
+    weights = {}
+    nodes = wrn_10_1(weights)
+    found = read(model(tmp_path, nodes, CIFAR, weights))
+    assert found.layers == preset("wrn-10-1-1x3-keep").layers
+    assert (found.name, found.input) == ("net", CIFAR)
+
+
+@pytest.mark.parametrize("opset", [13, 18])
+def test_means_over_columns_and_a_head_that_knows_its_rows(tmp_path, opset):
+    weights = {"w": weight(10, 4, 5, 1), "axes": np.array([3])}
+    mean = (
+        node("ReduceMean", ["x", "axes"], "m", "mean")
+        if opset > 17
+        else node("ReduceMean", ["x"], "m", "mean", axes=[3])
+    )
+    head = node("Conv", ["m", "w"], "out", "head")
+    found = read(model(tmp_path, [mean, head], Shape(5, 7, 4), weights, opset=opset))
+    assert [layer.kernel for layer in found.layers] == [Size(1, 7), Size(5, 1)]
+    assert found.shapes["head"] == Shape(1, 1, 10)
+
+
+def test_a_product_and_its_bias_on_a_flattened_map(tmp_path):
+    weights = {"w": weight(24, 5), "b": weight(5), "shape": np.array([1, -1])}
+    nodes = [
+        node("Reshape", ["x", "shape"], "flat"),
+        node("MatMul", ["flat", "w"], "y", "dense"),
+        node("Add", ["y", "b"], "out"),
+    ]
+    found = read(model(tmp_path, nodes, Shape(2, 3, 4), weights))
+    assert found.layers == (Layer("dense", "conv", ("input",), 5, Size(2, 3), bias=True),)
+
+
+def test_a_relu_of_what_others_read_too_is_a_layer(tmp_path):
+    nodes = [
+        node("Conv", ["x", "w"], "a", "c"),
+        node("Relu", ["a"], "b", "r"),
+        node("Add", ["a", "b"], "out", "s"),
+    ]
+    found = read(model(tmp_path, nodes, Shape(2, 2, 1), {"w": weight(2, 1, 1, 1)}))
+    assert [(layer.name, layer.kind, layer.relu) for layer in found.layers] == [
+        ("c", "conv", False),
+        ("r", "affine", True),
+        ("s", "add", False),
+    ]
+
+
+REFUSED = [
+    (node("Sigmoid", ["x"], name="s"), "layer s: Sigmoid is not supported; known are Conv, Gemm, "),
+    (node("Conv", ["x", "w"], name="c", group=2), "layer c: a grouped or dilated conv is not supported; a dense "),
+    (node("Add", ["x", "w"], name="a"), "layer a: an add of a constant is not supported; fold it into a conv's bias"),
+    (node("Concat", ["x", "x"], name="k", axis=2), "layer k: a concat along axis 2 is not supported; a concat of "),
+    (node("Gemm", ["x", "v"], name="d", transB=1), "layer d: a dense layer of 7 inputs on a map of 4x4x2 is not "),
+]
+
+
+@pytest.mark.parametrize(("refused", "sentence"), REFUSED, ids=lambda value: getattr(value, "op_type", ""))
+def test_what_no_machine_executes_is_named(tmp_path, refused, sentence):
+    path = model(tmp_path, [refused], Shape(4, 4, 2), {"w": weight(2, 1, 1, 1), "v": weight(3, 7)})
+    with pytest.raises(UnsupportedLayer, match=f"^{re.escape(sentence)}"):
+        read(path)
+
+
+def test_files_that_are_no_onnx(tmp_path):
+    path = tmp_path / "net.onnx"
+    for content in (b"", b"no onnx at all", b"\x08\x08\x12"):
+        path.write_bytes(content)
+        with pytest.raises(BadInput, match=rf"^{re.escape(str(path))}: not a valid ONNX model \("):
+            read(path)
+    with pytest.raises(BadInput, match=r"no such file$"):
+        read(tmp_path / "other.onnx")
+
+
+def test_names_of_files_are_names_of_networks(tmp_path):
+    found = read(model(tmp_path, [node("Relu", ["x"])], Shape(2, 2, 1), {}))
+    assert isinstance(found, Network)
+    assert found.layers == (Layer("out", "affine", ("input",), relu=True),)
