@@ -18,19 +18,27 @@ def executed(network: Network) -> Network:
 
 
 def fold_affines(network: Network) -> Network:
-    """Merge each affine into the conv that feeds it and nothing else; the conv takes over the affine's readers."""
-    return _fold(network)[0]
+    """Merge each affine into the conv that feeds it and nothing else; the conv takes over the affine's readers.
+
+    Goes on until nothing is left to merge: an affine behind a merged one is merged too.
+    """
+    while True:
+        network, folded = _fold(network)
+        if not folded:
+            return network
 
 
 def fold_weights(network: Network, weights: Weights) -> dict[str, NDArray[np.float64]]:
     """The float weights that go with `fold_affines(network)`: w * scale, b * scale + shift."""
-    _, folded = _fold(network)
-    result = {key: value for key, value in weights.items() if key.rpartition(".")[0] not in folded}
-    for affine, conv in folded.items():
-        scale, shift = weights[f"{affine}.weight"], weights[f"{affine}.bias"]
-        result[f"{conv}.weight"] = weights[f"{conv}.weight"] * scale
-        result[f"{conv}.bias"] = weights.get(f"{conv}.bias", np.zeros_like(scale)) * scale + shift
-    return result
+    result = dict(weights)
+    while True:
+        network, folded = _fold(network)
+        if not folded:
+            return result
+        for affine, conv in folded.items():
+            scale, shift = result.pop(f"{affine}.weight"), result.pop(f"{affine}.bias")
+            result[f"{conv}.weight"] = result[f"{conv}.weight"] * scale
+            result[f"{conv}.bias"] = result.get(f"{conv}.bias", np.zeros_like(scale)) * scale + shift
 
 
 def _fold(network: Network) -> tuple[Network, dict[str, str]]:

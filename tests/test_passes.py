@@ -289,3 +289,35 @@ def test_an_ensemble_adds_the_outputs_of_its_members():
         "  sum1  add  sum0 + u.x -> 1x1x3"
     )
     assert both.macs == a.macs + 2 * b.macs
+
+
+def test_the_executed_form_is_its_own_executed_form():
+    changed = 0
+    for seed in range(400):
+        network = random_network(seed)
+        form = executed(network)
+        assert executed(form) == form, network.name
+        changed += form != network
+    assert changed > 50
+
+
+def test_affines_behind_each_other_are_all_merged():
+    layers = (
+        Layer("c", "conv", (INPUT,), 2),
+        Layer("a", "affine", ("c",)),
+        Layer("b", "affine", ("a",), relu=True),
+    )
+    network = Network("chain", Shape(1, 1, 1), layers)
+    weights = {
+        "c.weight": np.array([[[[2.0, 3.0]]]]),
+        "a.weight": np.array([10.0, 1.0]),
+        "a.bias": np.array([1.0, 0.0]),
+        "b.weight": np.array([0.5, -1.0]),
+        "b.bias": np.array([4.0, 7.0]),
+    }
+    assert fold_affines(network).layers == (Layer("c", "conv", (INPUT,), 2, bias=True, relu=True),)
+    merged = fold_weights(network, weights)
+    assert {key: value.ravel().tolist() for key, value in merged.items()} == {
+        "c.weight": [10.0, -3.0],
+        "c.bias": [4.5, 7.0],
+    }
