@@ -6,7 +6,6 @@ averages pairs of rows first. Pools are left as they are: they read all their ro
 """
 
 import copy
-import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from distill.networks import DataShape, GlobalHead, RowHead, initialise
-from hw.errors import BadInput
+from hw.errors import BadInput, did_you_mean
 
 Plan = Mapping[str, str]
 """Convolution's name -> what it becomes: full, row, split or sum. Convolutions that are not named stay full."""
@@ -109,13 +108,9 @@ def check_word(what: str, found: str, wanted: tuple[str, ...]) -> None:
         BadInput: names what was found, what is wanted and, where one is near, the word that was meant.
     """
     if found not in wanted:
-        raise BadInput(f"{what} {found!r} is unknown; wanted is one of {', '.join(wanted)}{nearest(found, wanted)}")
-
-
-def nearest(found: str, wanted: tuple[str, ...] | list[str]) -> str:
-    """'; did you mean X?' for the nearest word, or nothing."""
-    near = difflib.get_close_matches(found, wanted, n=1)
-    return f"; did you mean {near[0]}?" if near else ""
+        raise BadInput(
+            f"{what} {found!r} is unknown; wanted is one of {', '.join(wanted)}{did_you_mean(found, wanted)}"
+        )
 
 
 class SplitConv(nn.Module):
@@ -176,7 +171,7 @@ def _replace_convolutions(model: nn.Module, plan: Plan, n: int | None) -> nn.Mod
     convolutions = dict(_convolutions(model))
     for name in plan:
         if name not in convolutions:
-            raise BadInput(f"plan: the network has no convolution {name!r}{nearest(name, list(convolutions))}")
+            raise BadInput(f"plan: the network has no convolution {name!r}{did_you_mean(name, list(convolutions))}")
     for name, kind in plan.items():
         check_word(f"plan: {name}:", kind, KINDS)
         replacement = _converted(name, convolutions[name], kind, n)

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 
 from distill.data import DataSpec
-from distill.filters import HEADS, ROW_POLICIES, STEMS, check_word, nearest
+from distill.filters import HEADS, ROW_POLICIES, STEMS, check_word
 from distill.networks import NetworkSpec
-from hw.errors import BadInput
+from hw.errors import BadInput, did_you_mean
 from hw.files import read_yaml, to_json
 
 STAGE_KINDS = ("full", "split", "sum", "row", "ensemble")
@@ -191,7 +191,9 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if stage.name == name:
                 return stage
         names = [stage.name for stage in self.stages]
-        raise BadInput(f"recipe {self.name}: no stage {name!r}, found are {', '.join(names)}{nearest(name, names)}")
+        raise BadInput(
+            f"recipe {self.name}: no stage {name!r}, found are {', '.join(names)}{did_you_mean(name, names)}"
+        )
 
     @property
     def trial(self) -> Stage | None:
@@ -214,7 +216,7 @@ def load(name_or_path: str) -> Recipe:
     if name_or_path not in presets():
         raise BadInput(
             f"recipe {name_or_path!r}: neither a YAML file nor a preset; presets are {', '.join(presets())}"
-            f"{nearest(name_or_path, presets())}"
+            f"{did_you_mean(name_or_path, presets())}"
         )
     with resources.as_file(resources.files("distill.recipes") / f"{name_or_path}.yaml") as preset:
         return read_yaml(preset, Recipe)
@@ -257,7 +259,7 @@ def _check_order(stages: tuple[Stage, ...]) -> None:
         for other in stage.needs:
             if other not in names:
                 raise BadInput(
-                    f"stage {stage.name}: no stage {other!r}, found are {', '.join(names)}{nearest(other, names)}"
+                    f"stage {stage.name}: no stage {other!r}, found are {', '.join(names)}{did_you_mean(other, names)}"
                 )
             if other not in seen:
                 raise BadInput(f"stage {stage.name}: {other} must stand above it, since it is needed first")

@@ -60,8 +60,13 @@ def need(module: str, extra: str, purpose: str) -> ModuleType:
         ) from error
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that names what was perhaps meant; empty if nothing is near."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that names what was perhaps meant."""
+    """`did_you_mean`, or where nothing is near, all that is known."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(names)}"
+    return did_you_mean(name, names) or f"; known are {', '.join(names)}"

@@ -62,46 +62,56 @@ def pack(network: Network, pipeline: Pipeline, frames: int) -> Packed:
     fit.check(network, pipeline)
     names = (INPUT, *network.by_name, OUTPUT)
     edges = (*network.edges, Edge(network.output.name, OUTPUT))
-    index = {name: i for i, name in enumerate(names)}
-    need: list[Places] = []
-    free: list[Places] = []
-    node_rows, edge_rows = [], []
-    start_base = need_base = 0
+    nodes, out_edges, need = _nodes(network, pipeline, frames, names, edges)
+    rows, free = _edges(network, pipeline, frames, names, edges)
+    return Packed(names, edges, nodes, rows, out_edges, need, free)
+
+
+def _nodes(
+    network: Network, pipeline: Pipeline, frames: int, names: tuple[str, ...], edges: tuple[Edge, ...]
+) -> tuple[Cycles, Cycles, Places]:
+    """The table of nodes, the edges that they write, and what their windows need."""
+    rows: list[tuple[int, ...]] = []
     out_edges: list[int] = []
+    need = [np.zeros(0, np.int32)]
+    base = need_base = 0
     for name in names:
         row = _node_row(network, pipeline, name)
         reads = [i for i, edge in enumerate(edges) if edge.target == name]
         writes = [i for i, edge in enumerate(edges) if edge.source == name]
         outs = (len(out_edges), len(out_edges) + len(writes))
-        fixed = (start_base, row.pixels, row.ii, row.d, row.windowed, need_base)
-        node_rows.append((*fixed, reads[0] if reads else 0, len(reads), *outs))
+        timing = (base, row.pixels, row.ii, row.d, row.windowed, need_base)
+        rows.append((*timing, reads[0] if reads else 0, len(reads), *outs))
         out_edges += writes
-        start_base += row.pixels * frames
+        base += row.pixels * frames
         if row.windowed:
-            layer = network.by_name[name]
-            tables = window_tables(network.input_shape(layer), layer.kernel, layer.stride, layer.padding)
-            need.append(tables[0])
-            need_base += tables[0].size
-    copy_base = free_base = 0
+            need.append(_tables_of(network, network.by_name[name])[0])
+            need_base += need[-1].size
+    return np.array(rows, np.int64), np.array(out_edges, np.int64), np.concatenate(need)
+
+
+def _edges(
+    network: Network, pipeline: Pipeline, frames: int, names: tuple[str, ...], edges: tuple[Edge, ...]
+) -> tuple[Cycles, Places]:
+    """The table of edges, and for how long their windows keep pixels."""
+    index = {name: i for i, name in enumerate(names)}
+    rows: list[tuple[int, ...]] = []
+    free = [np.zeros(0, np.int32)]
+    base = free_base = 0
     for edge in edges:
-        w, r, cap = _edge_timing(network, pipeline, edge)
         pixels = network.shapes[edge.source].pixels
+        timing = (pixels, fit.fifo(pipeline, edge).depth, *_edge_timing(network, pipeline, edge))
+        rows.append((index[edge.source], base, *timing, free_base, index[edge.target]))
+        base += pixels * frames
         reader = network.by_name.get(edge.target)
-        timing = (pixels, fit.fifo(pipeline, edge).depth, w, r, cap)
-        edge_rows.append((index[edge.source], copy_base, *timing, free_base, index[edge.target]))
-        copy_base += pixels * frames
         if reader is not None and reader.windowed:
-            free.append(window_tables(network.input_shape(reader), reader.kernel, reader.stride, reader.padding)[1])
+            free.append(_tables_of(network, reader)[1])
             free_base += free[-1].size
-    return Packed(
-        names,
-        edges,
-        np.array(node_rows, np.int64),
-        np.array(edge_rows, np.int64),
-        np.array(out_edges, np.int64),
-        np.concatenate([*need, np.zeros(1, np.int32)]),
-        np.concatenate([*free, np.zeros(1, np.int32)]),
-    )
+    return np.array(rows, np.int64), np.concatenate(free)
+
+
+def _tables_of(network: Network, layer: Layer) -> tuple[Places, Places]:
+    return window_tables(network.input_shape(layer), layer.kernel, layer.stride, layer.padding)
 
 
 @dataclass(frozen=True)
