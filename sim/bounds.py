@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from hw import fit
 from hw.accelerator import Pipeline
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
-from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, window_tables
+from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, windows
 
 Dataflow = Literal["os", "ws"]
 
@@ -64,11 +64,11 @@ def _node(network: Network, pipeline: Pipeline, layer: Layer, nodes: dict[str, _
     else:
         shape, source = network.input_shape(layer), nodes[layer.inputs[0]]
         copy = copy_cycles(network, layer, engine)
-        need = window_tables(shape, layer.kernel, layer.stride, layer.padding)[0]
+        window = windows(shape, layer.kernel, layer.stride, layer.padding)
         rate = max(source.ii, copy)
-        first = source.first + int(need[0]) * rate + copy + latencies[0]
-        needs_all = int(need.max()) == shape.pixels - 1
-        last = max(source.last if needs_all else 0, source.first + int(need.max()) * rate) + copy + latencies[0]
+        first = source.first + window.first_need * rate + copy + latencies[0]
+        needs_all = window.greatest_need == shape.pixels - 1
+        last = max(source.last if needs_all else 0, source.first + window.greatest_need * rate) + copy + latencies[0]
     pixels = network.shapes[layer.name].pixels
     return _Node(first + ii + d, max(last + ii, first + pixels * ii) + d, ii)
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from hw.errors import Deadlock
 from sim import kernels_pipeline as kernel
+from sim import lanes
 from sim.packing import Cycles, Packed
 
 
@@ -31,7 +32,7 @@ def _told(packed: Packed, frames: int, wait: _Wait) -> str:
     edge = packed.edges[wait.edge]
     if not wait.full:
         return f"edge {edge} is empty"
-    depth = int(packed.edge_table[wait.edge, kernel.E_DEPTH])
+    depth = int(packed.timing.depth[wait.edge, 0])
     least = least_depth(packed, frames, wait.edge)
     cure = "deeper alone frees nothing" if least is None else f"{least} free it"
     return f"edge {edge} is full ({depth} pixels; {cure})"
@@ -39,13 +40,13 @@ def _told(packed: Packed, frames: int, wait: _Wait) -> str:
 
 def least_depth(packed: Packed, frames: int, edge: int) -> int | None:
     """The least depth of one edge with which the pipeline does not stop, all others as they are; None if none does."""
-    table = packed.edge_table.copy()
+    depths = packed.timing.depth.copy()
 
     def runs(depth: int) -> bool:
-        table[edge, kernel.E_DEPTH] = depth
-        return bool(finishes(packed, frames, table)[-1] >= 0)
+        depths[edge] = depth
+        return bool(finishes(packed, frames, depths)[-1] >= 0)
 
-    low, high = int(packed.edge_table[edge, kernel.E_DEPTH]), int(table[edge, kernel.E_PIXELS]) * frames
+    low, high = int(packed.timing.depth[edge, 0]), int(packed.tables.edges[edge, kernel.E_PIXELS]) * frames
     if not runs(high):
         return None
     while high - low > 1:
@@ -54,18 +55,14 @@ def least_depth(packed: Packed, frames: int, edge: int) -> int | None:
     return high
 
 
-def finishes(packed: Packed, frames: int, edge_table: Cycles) -> Cycles:
-    """The cycle in which each frame is through, with another table of edges; -1 where the pipeline stops for ever."""
-    found = np.full((1, frames), -1, np.int64)
-    nodes, edges = packed.node_table[None], edge_table[None]
-    kernel.run_many(nodes, edges, packed.out_edges, packed.need, packed.free, frames, found)
-    result: Cycles = found[0]
-    return result
+def finishes(packed: Packed, frames: int, depths: Cycles) -> Cycles:
+    """The cycle in which each frame is through, with other depths, (edges, 1); -1 where the pipeline stops for ever."""
+    return lanes.finishes(packed, frames, packed.timing._replace(depth=depths))[:, 0]
 
 
 def _cycle(packed: Packed, frames: int, started: Cycles, freed: Cycles) -> list[_Wait]:
     """Follow who waits for whom from an unfinished node until a node comes again."""
-    totals = packed.node_table[:, kernel.N_PIXELS] * frames
+    totals = packed.tables.nodes[:, kernel.N_PIXELS] * frames
     node = int(np.flatnonzero(started < totals)[0])
     path: list[_Wait] = []
     seen: dict[int, int] = {}
@@ -73,25 +70,28 @@ def _cycle(packed: Packed, frames: int, started: Cycles, freed: Cycles) -> list[
         seen[node] = len(path)
         wait = _wait(packed, frames, started, freed, node)
         path.append(wait)
-        edge = packed.edge_table[wait.edge]
+        edge = packed.tables.edges[wait.edge]
         node = int(edge[kernel.E_READER] if wait.full else edge[kernel.E_SOURCE])
     return path[seen[node] :]
 
 
 def _wait(packed: Packed, frames: int, started: Cycles, freed: Cycles, node: int) -> _Wait:
     """What an unfinished node waits for: a pixel first, then a slot."""
-    row, p = packed.node_table[node], int(started[node])
+    row, p = packed.tables.nodes[node], int(started[node])
     first = int(row[kernel.N_INPUT])
     if row[kernel.N_WINDOW]:
         frame, place = divmod(p, int(row[kernel.N_PIXELS]))
-        pixels = int(packed.edge_table[first, kernel.E_PIXELS])
-        needed = frame * pixels + int(packed.need[row[kernel.N_NEED] + place])
+        pixels = int(packed.tables.edges[first, kernel.E_PIXELS])
+        y, x = divmod(place, int(row[kernel.N_COLS]))
+        needed = frame * pixels + int(
+            packed.tables.need_row[row[kernel.N_NEED_ROW] + y] + packed.tables.need_col[row[kernel.N_NEED_COL] + x]
+        )
         if needed >= freed[first]:
             return _Wait(node, first, full=False)
     for edge in range(first, first + int(row[kernel.N_INPUTS])):
-        if not row[kernel.N_WINDOW] and p >= started[packed.edge_table[edge, kernel.E_SOURCE]]:
+        if not row[kernel.N_WINDOW] and p >= started[packed.tables.edges[edge, kernel.E_SOURCE]]:
             return _Wait(node, edge, full=False)
-    for edge in packed.out_edges[row[kernel.N_OUTPUT] : row[kernel.N_OUTPUT_END]]:
-        if p - packed.edge_table[edge, kernel.E_DEPTH] >= freed[edge]:
+    for edge in packed.tables.outs[row[kernel.N_OUTPUT] : row[kernel.N_OUTPUT_END]]:
+        if p - packed.timing.depth[edge, 0] >= freed[edge]:
             return _Wait(node, int(edge), full=True)
     raise AssertionError(f"node {packed.names[node]} stopped and waits for nothing")

@@ -1,7 +1,7 @@
 """Many pipelines for one network, as arrays: thousands of exact simulations a second.
 
 A design is a row of every array. What differs from design to design (folding, depths, RAMs) is packed for all designs
-together; the kernel then runs over them in threads, outside of the interpreter's lock.
+together; the kernel then runs over some side by side, in threads, outside of the interpreter's lock.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,12 +14,13 @@ from hw import fit
 from hw.accelerator import Engine, Fifo, Pipeline
 from hw.errors import BadInput
 from hw.network import Edge, Network
-from sim import kernels_pipeline as kernel
+from sim import lanes
+from sim.kernels_pipeline import Timing
 from sim.packing import DEPTH_CYCLES, Cycles, Packed, pack, sink_edge
 
 Counts = NDArray[np.int64]
-CHUNK = 64
-"""Designs that a thread takes at a time."""
+LANES = 32
+"""Designs side by side in one run of the kernel, by measurement (docs/performance.md)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,16 +69,14 @@ def finishes(network: Network, designs: Designs, frames: int = 1, threads: int =
     """
     issue, copy = _checked_cycles(network, designs)
     packed = pack(network, as_pipeline(network, designs, 0), frames)
-    nodes, edges = _tables(network, designs, packed, issue, copy)
-    result = np.full((len(designs), frames), -1, np.int64)
+    timing = _timing(network, designs, packed, issue, copy)
 
-    def run(first: int) -> None:
-        chunk = slice(first, first + CHUNK)
-        kernel.run_many(nodes[chunk], edges[chunk], packed.out_edges, packed.need, packed.free, frames, result[chunk])
+    def run(first: int) -> Cycles:
+        return lanes.finishes(packed, frames, lanes.of_lanes(timing, slice(first, first + LANES)))
 
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(run, range(0, len(designs), CHUNK)))
-    return result
+        found = list(pool.map(run, range(0, len(designs), LANES)))
+    return np.concatenate(found, axis=1).T
 
 
 def as_pipeline(network: Network, designs: Designs, design: int, clock_mhz: float = 1.0) -> Pipeline:
@@ -118,18 +117,16 @@ def _checked_cycles(network: Network, designs: Designs) -> tuple[Counts, Counts]
     return issue, copy
 
 
-def _tables(network: Network, designs: Designs, packed: Packed, issue: Counts, copy: Counts) -> tuple[Counts, Counts]:
-    """The kernel's tables of all designs: those of the first, with what differs put in its place."""
-    nodes = np.repeat(packed.node_table[None], len(designs), axis=0)
-    edges = np.repeat(packed.edge_table[None], len(designs), axis=0)
+def _timing(network: Network, designs: Designs, packed: Packed, issue: Counts, copy: Counts) -> Timing:
+    """A lane for every design: that of the first, with what differs put in its place."""
+    ii, d, w, r, _ = (np.repeat(cycles, len(designs), axis=1) for cycles in packed.timing)
     index = {edge: e for e, edge in enumerate(_edge_names(network))}
-    nodes[:, 1:-1, kernel.N_II] = issue
-    edges[:, :, kernel.E_DEPTH] = designs.depth
+    ii[1:-1] = issue.T
     for i, layer in enumerate(network.layers):
         reads = [index[str(Edge(source, layer.name))] for source in layer.inputs]
         if layer.windowed:
-            edges[:, reads[0], kernel.E_W] = copy[:, i]
-            edges[:, reads[0], kernel.E_R] = designs.block[:, reads[0]]
+            w[reads[0]] = copy[:, i]
+            r[reads[0]] = designs.block[:, reads[0]]
         else:
-            nodes[:, i + 1, kernel.N_D] = DEPTH_CYCLES[layer.kind] + designs.block[:, reads].max(axis=1)
-    return nodes, edges
+            d[i + 1] = DEPTH_CYCLES[layer.kind] + designs.block[:, reads].max(axis=1)
+    return Timing(ii, d, w, r, designs.depth.T)

@@ -51,18 +51,17 @@ def size(
     """
     packed = pack(network, pipeline, frames)
     names = [str(edge) for edge in packed.edges]
-    whole = packed.edge_table.copy()
-    whole[:, kernel.E_DEPTH] = whole[:, kernel.E_PIXELS] * frames
+    whole = packed.tables.edges[:, kernel.E_PIXELS, None] * frames
     unbounded = finishes(packed, frames, whole)
     if unbounded[-1] < 0:
         raise Deadlock(f"network {network.name}: machine {pipeline.name} stops for ever whatever its FIFOs hold")
     interval = _interval(unbounded)
-    start = packed.edge_table.copy()
+    start = packed.timing.depth
     if _interval(finishes(packed, frames, start)) != interval:
         start = whole
     sized = lowered(packed, frames, start, lambda ends: bool(ends[-1] >= 0) and _interval(ends) <= interval)
     least = lowered(packed, frames, sized, lambda ends: bool(ends[-1] >= 0))
-    before, after, bare = (_depths(names, table) for table in (packed.edge_table, sized, least))
+    before, after, bare = (_depths(names, table) for table in (packed.timing.depth, sized, least))
     return Sizing(
         interval_cycles=interval,
         least_interval_cycles=_interval(finishes(packed, frames, least)),
@@ -75,29 +74,29 @@ def size(
     )
 
 
-def lowered(packed: Packed, frames: int, table: Cycles, enough: Enough) -> Cycles:
-    """A table of edges in which no single depth can be lowered by one and still be enough.
+def lowered(packed: Packed, frames: int, depths: Cycles, enough: Enough) -> Cycles:
+    """Depths, (edges, 1), of which no single one can be lowered by one and still be enough.
 
     Deepest first, since the most is to be had there.
     """
-    table = table.copy()
+    depths = depths.copy()
 
     def is_enough(edge: int, depth: int) -> bool:
-        before = table[edge, kernel.E_DEPTH]
-        table[edge, kernel.E_DEPTH] = depth
-        found = enough(finishes(packed, frames, table))
-        table[edge, kernel.E_DEPTH] = before
+        before = depths[edge, 0]
+        depths[edge] = depth
+        found = enough(finishes(packed, frames, depths))
+        depths[edge] = before
         return found
 
     changed = True
     while changed:
         changed = False
-        for edge in sorted(range(len(table)), key=lambda e: -table[e, kernel.E_DEPTH]):
-            depth = int(table[edge, kernel.E_DEPTH])
+        for edge in sorted(range(len(depths)), key=lambda e: -depths[e, 0]):
+            depth = int(depths[edge, 0])
             if depth > 1 and is_enough(edge, depth - 1):
-                table[edge, kernel.E_DEPTH] = _least(depth - 1, partial(is_enough, edge))
+                depths[edge] = _least(depth - 1, partial(is_enough, edge))
                 changed = True
-    return table
+    return depths
 
 
 def _least(enough: int, test: Callable[[int], bool]) -> int:
@@ -125,5 +124,5 @@ def _interval(ends: Cycles) -> int:
     return int(ends[-1] - ends[-2])
 
 
-def _depths(names: list[str], table: Cycles) -> dict[str, int]:
-    return {name: int(row[kernel.E_DEPTH]) for name, row in zip(names, table, strict=True)}
+def _depths(names: list[str], depths: Cycles) -> dict[str, int]:
+    return dict(zip(names, depths[:, 0].tolist(), strict=True))

@@ -4,9 +4,15 @@ Nodes are source, layers and sink, in topological order; edges are numbered by t
 neighbour has got on, and runs until it waits for a stamp that is not there yet; since the recurrence is monotone, the
 order of evaluation changes no stamp. When no visit gets on, that is the end, or a deadlock if pixels are left.
 
+Machines that differ in cycles and depths alone run side by side, a lane each: an order that serves the shallowest FIFOs
+serves deeper ones too, so that one walk does for all. Stamps live in rings, as long as anything looks back (or as long
+as the run, where all are wanted): `base + (p & mask)` is the place of pixel p.
+
 The loop over pixels calls nothing: numba counts references of every array at every call, which cost ten times the work
-itself (WRN-40-4, one frame: 6.9 ms with a helper for copies, 0.85 ms without; Xeon 2.6 GHz, numba 0.68, n = 50).
+itself (docs/performance.md).
 """
+
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -14,202 +20,252 @@ from numpy.typing import NDArray
 
 Stamps = NDArray[np.int64]
 Table = NDArray[np.int64]
-Places = NDArray[np.int32]
 
-# Columns of the table of nodes: offset in commits, pixels of a frame, ii, d, whether it has a window, offset in need,
-# first input edge and their number, first entry in out_edges and the one after its last.
-N_BASE, N_PIXELS, N_II, N_D, N_WINDOW, N_NEED, N_INPUT, N_INPUTS, N_OUTPUT, N_OUTPUT_END = range(10)
-# Columns of the table of edges: source, offset in frees, pixels of a frame, depth, w, r, cap, offset in free, reader.
-E_SOURCE, E_BASE, E_PIXELS, E_DEPTH, E_W, E_R, E_CAP, E_FREE, E_READER = range(9)
+# Columns of the table of nodes: pixels of a frame, whether it has a window, first input edge and their number, first
+# entry in outs and the one after its last, rows and columns of its map, its first entries in need_row and need_col.
+N_PIXELS, N_WINDOW, N_INPUT, N_INPUTS, N_OUTPUT, N_OUTPUT_END, N_ROWS, N_COLS, N_NEED_ROW, N_NEED_COL = range(10)
+# Columns of the table of edges: source, reader, pixels of a frame, rows and columns, window capacity, first entries in
+# free_row and free_on, and in free_col.
+E_SOURCE, E_READER, E_PIXELS, E_ROWS, E_COLS, E_CAP, E_FREE_ROW, E_FREE_COL = range(8)
 
 
-@njit(cache=True, nogil=True)
-def run(
-    nodes: Table,
-    edges: Table,
-    out_edges: Table,
-    need: Places,
-    free: Places,
-    frames: int,
-    valid_ranks: Table,
-    valid_cycles: Table,
-    ready_ranks: Table,
-    ready_cycles: Table,
-    releases: Stamps,
-    source_starts: Stamps,
-    sink_starts: Stamps,
-    commits: Stamps,
-    frees: Stamps,
-) -> int:
-    """Fill `commits` (C of every node), `frees` (F of every edge), the starts of both ends; return pixels left undone.
+class Tables(NamedTuple):
+    """What all lanes share: the graph and the windows, rows and columns apart.
 
-    `need[p]` is the last pixel of the window of output p; `free[j]` the last output, of the same frame, for which pixel
-    j or an earlier one is kept. `ranks[t]` tells how many cycles before t an end is open, `cycles` which they are; past
-    the end of `ranks` it is always open. `releases`, if not empty, are cycles before which the source has not got a
-    pixel. Stamps that are not reached stay as they are.
+    Output (y, x) needs the pixels up to need_row[y] + need_col[x] of its frame. Pixel (y, x) and those before it are
+    kept for the outputs up to free_row[y] + free_on[y] * free_col[x].
     """
-    count = nodes.shape[0]
-    sink = count - 1
-    started = np.zeros(count, np.int64)
-    place = np.zeros(count, np.int64)
-    offset = np.zeros(count, np.int64)
-    copied = np.zeros(edges.shape[0], np.int64)
-    gone = np.zeros(edges.shape[0], np.int64)
-    gone_outputs = np.zeros(edges.shape[0], np.int64)
-    waiting = np.ones(count, np.uint8)
-    progress = True
-    while progress:
-        progress = False
-        for n in range(1, sink):
-            if waiting[n] == 0:
-                continue
-            waiting[n] = 0
-            base = nodes[n, N_BASE]
-            total = nodes[n, N_PIXELS] * frames
-            ii = nodes[n, N_II]
-            d = nodes[n, N_D]
-            e = nodes[n, N_INPUT]
-            p = first = started[n]
-            ready = commits[base + p - 1] - d if p > 0 else 0
-            copies = 0
-            if nodes[n, N_WINDOW] == 1:
-                source_base = nodes[edges[e, E_SOURCE], N_BASE]
-                there = started[edges[e, E_SOURCE]]
-                copy_base = edges[e, E_BASE]
-                pixels = edges[e, E_PIXELS]
-                w = edges[e, E_W]
-                r = edges[e, E_R]
-                cap = edges[e, E_CAP]
-                free_base = edges[e, E_FREE]
-                need_base = nodes[n, N_NEED]
-                outputs = nodes[n, N_PIXELS]
-                j = copies = copied[e]
-                ended = frees[copy_base + j - 1] if j > 0 else 0
-                here = place[n]
-                before = offset[n]
-                lost = gone[e]
-                lost_outputs = gone_outputs[e]
-                while True:
-                    while j < there:
-                        time = max(commits[source_base + j], ended)
-                        if j >= cap:
-                            q = lost_outputs + free[free_base + lost]
-                            if q >= p:
-                                break
-                            time = max(time, commits[base + q] - d)
-                            lost += 1
-                            if lost == pixels:
-                                lost = 0
-                                lost_outputs += outputs
-                        ended = time + w
-                        frees[copy_base + j] = ended
-                        j += 1
-                    if p == total:
-                        break
-                    last = before + need[need_base + here]
-                    if last >= j:
-                        break
-                    time = max(ready, frees[copy_base + last] + r)
-                    room = True
-                    for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
-                        slot = p - edges[out_edges[o], E_DEPTH]
-                        if slot >= 0:
-                            if slot >= copied[out_edges[o]]:
-                                room = False
-                                break
-                            time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
-                    if not room:
-                        break
-                    ready = time + ii
-                    commits[base + p] = ready + d
-                    p += 1
-                    here += 1
-                    if here == outputs:
-                        here = 0
-                        before += pixels
-                copied[e] = j
-                place[n] = here
-                offset[n] = before
-                gone[e] = lost
-                gone_outputs[e] = lost_outputs
-                copies = j - copies
-            else:
-                inputs = nodes[n, N_INPUTS]
-                there = total
-                for k in range(inputs):
-                    there = min(there, started[edges[e + k, E_SOURCE]])
-                while p < there:
-                    time = ready
+
+    nodes: Table
+    edges: Table
+    outs: Table
+    need_row: Table
+    need_col: Table
+    free_row: Table
+    free_on: Table
+    free_col: Table
+
+
+class Timing(NamedTuple):
+    """Cycles and depths: `ii` and `d` (nodes, lanes), `w`, `r` and `depth` (edges, lanes); docs/pipeline.md."""
+
+    ii: Table
+    d: Table
+    w: Table
+    r: Table
+    depth: Table
+
+
+class Ends(NamedTuple):
+    """When source and sink are open: `ranks[t]` open cycles lie before t, `cycles` are those; past `ranks` it is open.
+
+    `releases`, if not empty, are the cycles before which the source has not got each pixel.
+    """
+
+    valid_ranks: Table
+    valid_cycles: Table
+    ready_ranks: Table
+    ready_cycles: Table
+    releases: Table
+
+
+class Rings(NamedTuple):
+    """Stamps (places, lanes): `commits` C of nodes, `frees` F of edges, starts of both ends, finishes (frames, lanes).
+
+    Base and mask of every node's and edge's ring; the starts lie as the ends' own commits do.
+    """
+
+    node_base: Table
+    node_mask: Table
+    edge_base: Table
+    edge_mask: Table
+    commits: Stamps
+    frees: Stamps
+    source_starts: Stamps
+    sink_starts: Stamps
+    finishes: Stamps
+
+
+def _kernel(one_lane: bool) -> Any:
+    """The kernel for one lane, whose loops over lanes fall away, or for any number (numba does not type it)."""
+
+    @njit(cache=True, nogil=True)
+    def run(tables: Tables, timing: Timing, ends: Ends, frames: int, rings: Rings) -> int:
+        """Fill the rings; return the pixels left undone, of all nodes. Stamps that are not reached stay as they are."""
+        nodes, edges, outs, need_row, need_col, free_row, free_on, free_col = tables
+        ii, d, w, r, depth = timing
+        node_base, node_mask, edge_base, edge_mask, commits, frees, source_starts, sink_starts, finishes = rings
+        lanes = 1 if one_lane else ii.shape[1]
+        count = nodes.shape[0]
+        sink = count - 1
+        started = np.zeros(count, np.int64)
+        row = np.zeros(count, np.int64)
+        col = np.zeros(count, np.int64)
+        offset = np.zeros(count, np.int64)
+        copied = np.zeros(edges.shape[0], np.int64)
+        gone_row = np.zeros(edges.shape[0], np.int64)
+        gone_col = np.zeros(edges.shape[0], np.int64)
+        gone_outputs = np.zeros(edges.shape[0], np.int64)
+        ended = np.zeros((edges.shape[0], lanes), np.int64)
+        ready = np.zeros((count, lanes), np.int64)
+        time = np.zeros(lanes, np.int64)
+        shallowest = np.empty(edges.shape[0], np.int64)
+        for e in range(edges.shape[0]):
+            shallowest[e] = depth[e, 0]
+            for lane in range(lanes):
+                shallowest[e] = min(shallowest[e], depth[e, lane])
+        waiting = np.ones(count, np.uint8)
+        progress = True
+        while progress:
+            progress = False
+            for n in range(count):
+                if waiting[n] == 0:
+                    continue
+                waiting[n] = 0
+                base = node_base[n]
+                mask = node_mask[n]
+                first_out = nodes[n, N_OUTPUT]
+                end_out = nodes[n, N_OUTPUT_END]
+                room = nodes[n, N_PIXELS] * frames
+                for o in range(first_out, end_out):
+                    room = min(room, copied[outs[o]] + shallowest[outs[o]])
+                e = nodes[n, N_INPUT]
+                p = first = started[n]
+                copies = 0
+                if nodes[n, N_WINDOW] == 1:
+                    there = started[edges[e, E_SOURCE]]
+                    source_base = node_base[edges[e, E_SOURCE]]
+                    source_mask = node_mask[edges[e, E_SOURCE]]
+                    copy_base = edge_base[e]
+                    copy_mask = edge_mask[e]
+                    cap = edges[e, E_CAP]
+                    columns, out_columns = edges[e, E_COLS], nodes[n, N_COLS]
+                    need_rows, need_cols = nodes[n, N_NEED_ROW], nodes[n, N_NEED_COL]
+                    free_rows, free_cols = edges[e, E_FREE_ROW], edges[e, E_FREE_COL]
+                    j = copied[e]
+                    y, x, before = row[n], col[n], offset[n]
+                    last_row = before + need_row[need_rows + y]
+                    last = last_row + need_col[need_cols + x]
+                    gy, gx, outputs_before = gone_row[e], gone_col[e], gone_outputs[e]
+                    free_before = outputs_before + free_row[free_rows + gy]
+                    free_here = free_on[free_rows + gy]
+                    while True:
+                        while j < there:
+                            source = source_base + (j & source_mask)
+                            copy = copy_base + (j & copy_mask)
+                            if j < cap:
+                                for lane in range(lanes):
+                                    end = max(commits[source, lane], ended[e, lane]) + w[e, lane]
+                                    ended[e, lane] = end
+                                    frees[copy, lane] = end
+                            else:
+                                q = free_before + free_here * free_col[free_cols + gx]
+                                if q >= p:
+                                    break
+                                output = base + (q & mask)
+                                for lane in range(lanes):
+                                    end = max(commits[source, lane], ended[e, lane])
+                                    end = max(end, commits[output, lane] - d[n, lane]) + w[e, lane]
+                                    ended[e, lane] = end
+                                    frees[copy, lane] = end
+                                gx += 1
+                                if gx == columns:
+                                    gx = 0
+                                    gy += 1
+                                    if gy == edges[e, E_ROWS]:
+                                        gy = 0
+                                        outputs_before += nodes[n, N_PIXELS]
+                                    free_before = outputs_before + free_row[free_rows + gy]
+                                    free_here = free_on[free_rows + gy]
+                            j += 1
+                        if p >= room or last >= j:
+                            break
+                        copy = copy_base + (last & copy_mask)
+                        for lane in range(lanes):
+                            time[lane] = max(ready[n, lane], frees[copy, lane] + r[e, lane])
+                        for o in range(first_out, end_out):
+                            out = outs[o]
+                            for lane in range(lanes):
+                                slot = p - depth[out, lane]
+                                free = frees[edge_base[out] + (slot & edge_mask[out]), lane]
+                                time[lane] = max(time[lane], free if slot >= 0 else 0)
+                        here = base + (p & mask)
+                        for lane in range(lanes):
+                            ready[n, lane] = time[lane] + ii[n, lane]
+                            commits[here, lane] = ready[n, lane] + d[n, lane]
+                        p += 1
+                        x += 1
+                        if x == out_columns:
+                            x = 0
+                            y += 1
+                            if y == nodes[n, N_ROWS]:
+                                y = 0
+                                before += edges[e, E_PIXELS]
+                            last_row = before + need_row[need_rows + y]
+                        last = last_row + need_col[need_cols + x]
+                    row[n], col[n], offset[n] = y, x, before
+                    gone_row[e], gone_col[e], gone_outputs[e] = gy, gx, outputs_before
+                    copies = j - copied[e]
+                    copied[e] = j
+                else:
+                    inputs = nodes[n, N_INPUTS]
+                    there = room
                     for k in range(inputs):
-                        time = max(time, commits[nodes[edges[e + k, E_SOURCE], N_BASE] + p])
-                    room = True
-                    for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
-                        slot = p - edges[out_edges[o], E_DEPTH]
-                        if slot >= 0:
-                            if slot >= copied[out_edges[o]]:
-                                room = False
-                                break
-                            time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
-                    if not room:
-                        break
-                    ready = time + ii
-                    commits[base + p] = ready + d
+                        there = min(there, started[edges[e + k, E_SOURCE]])
+                    while p < there:
+                        for lane in range(lanes):
+                            time[lane] = ready[n, lane]
+                        for k in range(inputs):
+                            node = edges[e + k, E_SOURCE]
+                            for lane in range(lanes):
+                                time[lane] = max(time[lane], commits[node_base[node] + (p & node_mask[node]), lane])
+                        for o in range(first_out, end_out):
+                            out = outs[o]
+                            for lane in range(lanes):
+                                slot = p - depth[out, lane]
+                                free = frees[edge_base[out] + (slot & edge_mask[out]), lane]
+                                time[lane] = max(time[lane], free if slot >= 0 else 0)
+                        here = base + (p & mask)
+                        if n == 0:
+                            for lane in range(lanes):
+                                begin = max(time[lane], ends.releases[p]) if ends.releases.shape[0] > 0 else time[lane]
+                                source_starts[here, lane], ready[n, lane] = _gated(
+                                    begin, ii[n, lane], ends.valid_ranks, ends.valid_cycles
+                                )
+                        elif n == sink:
+                            for lane in range(lanes):
+                                sink_starts[p & mask, lane], ready[n, lane] = _gated(
+                                    time[lane], ii[n, lane], ends.ready_ranks, ends.ready_cycles
+                                )
+                        else:
+                            for lane in range(lanes):
+                                ready[n, lane] = time[lane] + ii[n, lane]
+                        for lane in range(lanes):
+                            commits[here, lane] = ready[n, lane] + d[n, lane]
+                        for k in range(inputs):
+                            copy = edge_base[e + k] + (p & edge_mask[e + k])
+                            for lane in range(lanes):
+                                frees[copy, lane] = ready[n, lane]
+                        p += 1
+                        if n == sink and p % nodes[n, N_PIXELS] == 0:
+                            for lane in range(lanes):
+                                finishes[p // nodes[n, N_PIXELS] - 1, lane] = ready[n, lane]
                     for k in range(inputs):
-                        frees[edges[e + k, E_BASE] + p] = ready
-                    p += 1
-                for k in range(inputs):
-                    copied[e + k] = p
-            if p > first:
-                started[n] = p
-                for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
-                    waiting[edges[out_edges[o], E_READER]] = 1
-            if p > first or copies > 0:
-                progress = True
-                for k in range(nodes[n, N_INPUTS]):
-                    waiting[edges[e + k, E_SOURCE]] = 1
-        # The source.
-        n = 0
-        p = first = started[0]
-        while p < nodes[0, N_PIXELS] * frames:
-            time = commits[p - 1] if p > 0 else 0
-            room = True
-            for o in range(nodes[n, N_OUTPUT], nodes[n, N_OUTPUT_END]):
-                slot = p - edges[out_edges[o], E_DEPTH]
-                if slot >= 0:
-                    if slot >= copied[out_edges[o]]:
-                        room = False
-                        break
-                    time = max(time, frees[edges[out_edges[o], E_BASE] + slot])
-            if not room:
-                break
-            if releases.shape[0] > 0:
-                time = max(time, releases[p])
-            source_starts[p], commits[p] = _gated(time, nodes[0, N_II], valid_ranks, valid_cycles)
-            p += 1
-        if p > first:
-            progress = True
-            started[0] = p
-            for o in range(nodes[0, N_OUTPUT], nodes[0, N_OUTPUT_END]):
-                waiting[edges[out_edges[o], E_READER]] = 1
-        # The sink.
-        e = nodes[sink, N_INPUT]
-        base = nodes[sink, N_BASE]
-        source_base = nodes[edges[e, E_SOURCE], N_BASE]
-        p = first = started[sink]
-        while p < started[edges[e, E_SOURCE]]:
-            time = max(commits[source_base + p], commits[base + p - 1] if p > 0 else 0)
-            sink_starts[p], commits[base + p] = _gated(time, nodes[sink, N_II], ready_ranks, ready_cycles)
-            frees[edges[e, E_BASE] + p] = commits[base + p]
-            p += 1
-        if p > first:
-            progress = True
-            started[sink] = p
-            copied[e] = p
-            waiting[edges[e, E_SOURCE]] = 1
-    left = 0
-    for n in range(count):
-        left += nodes[n, N_PIXELS] * frames - started[n]
-    return int(left)
+                        copied[e + k] = p
+                if p > first:
+                    started[n] = p
+                    for o in range(first_out, end_out):
+                        waiting[edges[outs[o], E_READER]] = 1
+                if p > first or copies > 0:
+                    progress = True
+                    for k in range(nodes[n, N_INPUTS]):
+                        waiting[edges[e + k, E_SOURCE]] = 1
+        left = 0
+        for n in range(count):
+            left += nodes[n, N_PIXELS] * frames - started[n]
+        return int(left)
+
+    return run
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -228,52 +284,5 @@ def _gated(time: int, words: int, ranks: Table, cycles: Table) -> tuple[int, int
     return first, horizon + last - cycles.shape[0] + 1
 
 
-@njit(cache=True, nogil=True)
-def run_many(
-    nodes: Table,
-    edges: Table,
-    out_edges: Table,
-    need: Places,
-    free: Places,
-    frames: int,
-    finishes: Table,
-) -> None:
-    """`run` for every design: rows of `nodes` (designs, nodes, columns) and `edges`, ends that are always open.
-
-    Fill `finishes` (designs, frames): the cycle in which the sink has taken each frame, -1 where it never does.
-    """
-    count = nodes.shape[1]
-    sink = nodes[0, count - 1]
-    pixels = 0
-    for n in range(count):
-        pixels += nodes[0, n, N_PIXELS] * frames
-    reads = 0
-    for e in range(edges.shape[1]):
-        reads += edges[0, e, E_PIXELS] * frames
-    commits = np.zeros(pixels, np.int64)
-    frees = np.zeros(reads, np.int64)
-    source_starts = np.zeros(nodes[0, 0, N_PIXELS] * frames, np.int64)
-    sink_starts = np.zeros(sink[N_PIXELS] * frames, np.int64)
-    always_ranks = np.zeros(1, np.int64)
-    always_cycles = np.zeros(0, np.int64)
-    for design in range(nodes.shape[0]):
-        left = run(
-            nodes[design],
-            edges[design],
-            out_edges,
-            need,
-            free,
-            frames,
-            always_ranks,
-            always_cycles,
-            always_ranks,
-            always_cycles,
-            always_cycles,
-            source_starts,
-            sink_starts,
-            commits,
-            frees,
-        )
-        for frame in range(frames):
-            end = sink[N_BASE] + (frame + 1) * sink[N_PIXELS] - 1
-            finishes[design, frame] = commits[end] if left == 0 else -1
+run_one = _kernel(one_lane=True)
+run_lanes = _kernel(one_lane=False)

@@ -11,6 +11,8 @@ Table = NDArray[np.int64]
 L_SOURCE, L_SOURCES, L_OUTPUTS, L_INPUTS, L_D, L_WINDOW, L_FIRST, L_MOST, L_ALL, L_OPTION = range(10)
 # Columns of the table of options: ii, copy cycles, multipliers.
 O_II, O_COPY, O_MACS = range(3)
+BLOCK = 256
+"""Points side by side: short loops over them, each of few arrays, become vector instructions; by measurement."""
 
 
 @njit(cache=True, nogil=True)
@@ -29,38 +31,54 @@ def screen(
     Source and sink pass a pixel a cycle, FIFOs are look-up-table RAM. `sources` are nodes, 0 the input.
     """
     count = layers.shape[0]
-    first = np.zeros(count + 1, np.int64)
-    last = np.zeros(count + 1, np.int64)
-    ii = np.zeros(count + 1, np.int64)
-    first[0] = 1
-    last[0] = pixels_in
-    ii[0] = 1
-    for point in range(choices.shape[0]):
-        busiest = pixels_in
-        macs = 0
+    first = np.ones((count + 1, BLOCK), np.int64)
+    last = np.full((count + 1, BLOCK), pixels_in, np.int64)
+    ii = np.ones((count + 1, BLOCK), np.int64)
+    copy = np.zeros(BLOCK, np.int64)
+    begin = np.zeros(BLOCK, np.int64)
+    end = np.zeros(BLOCK, np.int64)
+    macs = np.zeros(BLOCK, np.int64)
+    busiest = np.zeros(BLOCK, np.int64)
+    picks = np.zeros((count, BLOCK), np.uint8)
+    for start in range(0, choices.shape[0], BLOCK):
+        points = min(BLOCK, choices.shape[0] - start)
+        for point in range(points):
+            for i in range(count):
+                picks[i, point] = choices[start + point, i]
+        macs[:] = 0
+        busiest[:] = pixels_in
         for i in range(count):
-            option = layers[i, L_OPTION] + choices[point, i]
-            issue = options[option, O_II]
-            copy = options[option, O_COPY]
-            macs += options[option, O_MACS]
+            n = i + 1
+            first_option = layers[i, L_OPTION]
+            for point in range(points):
+                option = first_option + picks[i, point]
+                ii[n, point] = options[option, O_II]
+                copy[point] = options[option, O_COPY]
+                macs[point] += options[option, O_MACS]
             source = sources[layers[i, L_SOURCE]]
-            begin = first[source]
-            end = last[source]
             if layers[i, L_WINDOW] == 1:
-                rate = max(ii[source], copy)
-                end = max(end * layers[i, L_ALL], begin + layers[i, L_MOST] * rate) + copy
-                begin += layers[i, L_FIRST] * rate + copy
+                first_need, most, needs_all = layers[i, L_FIRST], layers[i, L_MOST], layers[i, L_ALL]
+                for point in range(BLOCK):
+                    rate = max(ii[source, point], copy[point])
+                    begin[point] = first[source, point] + first_need * rate + copy[point]
+                    end[point] = max(last[source, point] * needs_all, first[source, point] + most * rate) + copy[point]
             else:
+                for point in range(BLOCK):
+                    begin[point] = first[source, point]
+                    end[point] = last[source, point]
                 for k in range(1, layers[i, L_SOURCES]):
-                    source = sources[layers[i, L_SOURCE] + k]
-                    begin = max(begin, first[source])
-                    end = max(end, last[source])
-            work = layers[i, L_OUTPUTS] * issue
-            first[i + 1] = begin + issue + layers[i, L_D]
-            last[i + 1] = max(end + issue, begin + work) + layers[i, L_D]
-            ii[i + 1] = issue
-            busiest = max(busiest, work, layers[i, L_INPUTS] * copy)
+                    other = sources[layers[i, L_SOURCE] + k]
+                    for point in range(BLOCK):
+                        begin[point] = max(begin[point], first[other, point])
+                        end[point] = max(end[point], last[other, point])
+            outputs, inputs, d = layers[i, L_OUTPUTS], layers[i, L_INPUTS], layers[i, L_D]
+            for point in range(BLOCK):
+                work = outputs * ii[n, point]
+                first[n, point] = begin[point] + ii[n, point] + d
+                last[n, point] = max(end[point] + ii[n, point], begin[point] + work) + d
+                busiest[point] = max(busiest[point], max(work, inputs * copy[point]))
         pixels_out = layers[count - 1, L_OUTPUTS]
-        latency[point] = max(last[count] + 1, first[count] + pixels_out)
-        interval[point] = max(busiest, pixels_out)
-        multipliers[point] = macs
+        for point in range(points):
+            latency[start + point] = max(last[count, point] + 1, first[count, point] + pixels_out)
+            interval[start + point] = max(busiest[point], pixels_out)
+            multipliers[start + point] = macs[point]

@@ -1,5 +1,6 @@
 """A network on a `Pipeline`: check, pack, run, unpack. The semantics are those of docs/pipeline.md."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,8 +9,10 @@ from hw import fit
 from hw.accelerator import Pipeline
 from hw.errors import BadInput
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
-from sim import deadlock, kernels_pipeline, memory
-from sim.packing import Cycles, Packed, issue_cycles, pack, sink_edge, window_tables
+from sim import deadlock, lanes, memory
+from sim import kernels_pipeline as kernel
+from sim.kernels_pipeline import Ends
+from sim.packing import Cycles, Packed, issue_cycles, pack, sink_edge, windows
 from sim.result import LayerResult, Precision, Result, summarise
 
 STEADY_FRAMES = 3
@@ -93,31 +96,17 @@ def multipliers(network: Network, pipeline: Pipeline) -> int:
 
 
 def _run(packed: Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps:
-    nodes, edges = packed.node_table, packed.edge_table
-    node_sizes, edge_sizes = nodes[:, kernels_pipeline.N_PIXELS] * frames, edges[:, kernels_pipeline.E_PIXELS] * frames
-    source_starts, sink_starts = (np.full(node_sizes[n], -1, np.int64) for n in (0, -1))
-    commits, frees = (np.full(sizes.sum(), -1, np.int64) for sizes in (node_sizes, edge_sizes))
-    left = kernels_pipeline.run(
-        nodes,
-        edges,
-        packed.out_edges,
-        packed.need,
-        packed.free,
-        frames,
-        *gate(handshakes.valid),
-        *gate(handshakes.ready),
-        handshakes.releases,
-        source_starts,
-        sink_starts,
-        commits,
-        frees,
-    )
-    starts = _split(packed.names, node_sizes, commits)
-    for name, row in zip(packed.names, nodes, strict=True):
-        busy = row[kernels_pipeline.N_II] + row[kernels_pipeline.N_D]
-        starts[name] = np.where(starts[name] < 0, starts[name], starts[name] - busy)
-    starts |= {INPUT: source_starts, OUTPUT: sink_starts}
-    by_edge = _split([str(edge) for edge in packed.edges], edge_sizes, frees)
+    rings = lanes.ring(packed, packed.timing, frames, whole=True)
+    ends = Ends(*gate(handshakes.valid), *gate(handshakes.ready), handshakes.releases)
+    left = kernel.run_one(packed.tables, packed.timing, ends, frames, rings)
+    node_sizes = packed.tables.nodes[:, kernel.N_PIXELS] * frames
+    edge_sizes = packed.tables.edges[:, kernel.E_PIXELS] * frames
+    starts = _split(packed.names, rings.node_base, node_sizes, rings.commits)
+    for name, ii, d in zip(packed.names, packed.timing.ii, packed.timing.d, strict=True):
+        starts[name] = np.where(starts[name] < 0, starts[name], starts[name] - ii - d)
+    starts[INPUT] = rings.source_starts[: node_sizes[0], 0]
+    starts[OUTPUT] = rings.sink_starts[: node_sizes[-1], 0]
+    by_edge = _split([str(edge) for edge in packed.edges], rings.edge_base, edge_sizes, rings.frees)
     if left:
         started = np.array([(starts[name] >= 0).sum() for name in packed.names])
         freed = np.array([(by_edge[str(edge)] >= 0).sum() for edge in packed.edges])
@@ -134,15 +123,15 @@ def gate(bits: Cycles) -> tuple[Cycles, Cycles]:
 def _copies(packed: Packed, starts: dict[str, Cycles], frees: dict[str, Cycles]) -> dict[str, Cycles]:
     """When each pixel of an edge is read: by a copier w before it is free, in place when its reader starts."""
     copies = {}
-    for edge, row in zip(packed.edges, packed.edge_table, strict=True):
+    for edge, w in zip(packed.edges, packed.timing.w[:, 0], strict=True):
         freed = frees[str(edge)]
-        w = row[kernels_pipeline.E_W]
         copies[str(edge)] = np.where(freed < 0, freed, freed - w) if w else starts[edge.target]
     return copies
 
 
-def _split(names: list[str] | tuple[str, ...], sizes: Cycles, flat: Cycles) -> dict[str, Cycles]:
-    return dict(zip(names, np.split(flat, np.cumsum(sizes)[:-1]), strict=True))
+def _split(names: Iterable[str], bases: Cycles, sizes: Cycles, stamps: Cycles) -> dict[str, Cycles]:
+    """The one lane's stamps by name."""
+    return {name: stamps[base : base + size, 0] for name, base, size in zip(names, bases, sizes, strict=True)}
 
 
 def _layer_result(
@@ -177,21 +166,20 @@ def _layer_result(
 
 def inputs_ready(network: Network, packed: Packed, stamps: Stamps, layer: Layer) -> Cycles:
     """The cycle in which each output pixel has all of its inputs."""
-    rows = {str(edge): row for edge, row in zip(packed.edges, packed.edge_table, strict=True)}
-    starts = stamps.starts[layer.name]
+    timing = packed.timing
     if not layer.windowed:
         commits = []
         for source in layer.inputs:
-            node = packed.node_table[packed.names.index(source)]
-            commits.append(stamps.starts[source] + node[kernels_pipeline.N_II] + node[kernels_pipeline.N_D])
+            node = packed.names.index(source)
+            commits.append(stamps.starts[source] + timing.ii[node] + timing.d[node])
         return np.max(commits, axis=0)  # type: ignore[no-any-return]  # numpy types it so
-    key = str(Edge(layer.inputs[0], layer.name))
+    edge = Edge(layer.inputs[0], layer.name)
     shape = network.input_shape(layer)
-    need = window_tables(shape, layer.kernel, layer.stride, layer.padding)[0]
-    frames = starts.size // need.size
+    need = windows(shape, layer.kernel, layer.stride, layer.padding).need
+    frames = stamps.starts[layer.name].size // need.size
     last = (np.arange(frames)[:, None] * shape.pixels + need).ravel()
-    row = rows[key]
-    ready: Cycles = stamps.copies[key][last] + row[kernels_pipeline.E_W] + row[kernels_pipeline.E_R]
+    index = packed.edges.index(edge)
+    ready: Cycles = stamps.copies[str(edge)][last] + timing.w[index] + timing.r[index]
     return ready
 
 

@@ -81,5 +81,5 @@ def precision_of(made: Student) -> Precision:
 def kernel_ready(machine: Machine) -> bool:
     """Whether the machine's kernel is there in this process, compiled or read from numba's disk cache."""
     if not isinstance(machine, LineEngine):
-        return bool(kernels_pipeline.run.signatures)
+        return bool(kernels_pipeline.run_one.signatures)
     return bool(kernels_engine.line_by_line.signatures or kernels_engine.layer_by_layer.signatures)

@@ -49,7 +49,7 @@ def test_some_designs_stop_and_most_do_not():
 def test_more_designs_than_a_thread_takes_at_a_time():
     network = NETWORKS[3]
     few = designs.of_pipelines(network, machines(network, 3))
-    order = np.random.default_rng(0).integers(0, len(few), 3 * designs.CHUNK + 5)
+    order = np.random.default_rng(0).integers(0, len(few), 3 * designs.LANES + 5)
     many = designs.Designs(few.pe[order], few.simd[order], few.depth[order], few.block[order])
     assert (designs.finishes(network, many) == designs.finishes(network, few)[order]).all()
 
