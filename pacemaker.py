@@ -110,26 +110,66 @@ def evaluate(run: Run, json: Json = False) -> None:
 def simulate(
     network: NetworkName,
     machine: Annotated[
-        str, typer.Option(help="A preset such as pipeline-256 or line-64, or a YAML file.")
-    ] = "pipeline-256",
+        str | None,
+        typer.Option(
+            help="A preset such as pipeline-256, zynq-7020 or line-64, or a YAML file; "
+            "pipeline-256 if neither it nor a limit is given."
+        ),
+    ] = None,
+    macs: Annotated[
+        int | None, typer.Option(help="At most so many multipliers; a budget's own limit gives way.")
+    ] = None,
+    dsp: Annotated[int | None, typer.Option(help="At most so many DSPs.")] = None,
+    bram18: Annotated[int | None, typer.Option(help="At most so many block RAMs of 18 kbit.")] = None,
     json: Json = False,
 ) -> None:
-    """Latency and memory of a network on a machine."""
+    """Latency and memory of a network on a machine, or on the fastest pipeline within limits."""
     from hw import accelerator
     from hw.files import to_json
+    from hw.passes import executed
+    from sim.folding import settled
     from sim.run import kernel_ready, named
     from sim.run import simulate as run_on
 
     chosen, precision = named(network)
-    on = accelerator.machine(machine)
+    on = accelerator.bounded(machine, macs, dsp, bram18)
     with _notice_of_compiling(lambda: kernel_ready(on)):
-        result = run_on(chosen, on, precision)
+        result = run_on(chosen, settled(executed(chosen), on, precision), precision)
     if json:
         sys.stdout.write(to_json(result))
         return
     from reports import tables
 
     tables.show_result(_console(stderr=False), result)
+
+
+@app.command()
+def memory(
+    network: NetworkName,
+    other: Annotated[
+        str | None, typer.Argument(metavar="[OTHER]", help="A second network, to be laid beside the first one.")
+    ] = None,
+    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    json: Json = False,
+) -> None:
+    """What every layer keeps, in bits and block RAMs, and how long it waits; of two networks side by side."""
+    from hw import accelerator
+    from hw.files import to_json
+    from reports import memory as tables
+    from sim.run import kernel_ready, named
+    from sim.storage import compare, storage
+
+    on = accelerator.pipeline_machine(machine)
+    names = [network] if other is None else [network, other]
+    with _notice_of_compiling(lambda: kernel_ready(on)):
+        found = [storage(chosen, on, precision) for chosen, precision in map(named, names)]
+    console = _console(stderr=False)
+    if json:
+        sys.stdout.write(to_json(found[0] if other is None else compare(*found)))
+    elif other is None:
+        tables.show_storage(console, found[0])
+    else:
+        tables.show_comparison(console, compare(*found))
 
 
 @app.command()
@@ -152,6 +192,25 @@ def generate(
         sys.stdout.write(to_json(project.manifest))
     else:
         typer.echo(f"{out}: {project.manifest.compared or NO_COMPILER}")
+
+
+@app.command()
+def export(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option(help="The file; RUN/student.onnx or RUN/student-exact.onnx if left out.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Round and saturate every result as the student does.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Write a run's student as an ONNX file; with --exact one that gives the integer reference's numbers."""
+    from hw import onnx_out
+    from hw.files import to_json
+
+    made = onnx_out.export_run(run, out, exact=exact)
+    sys.stdout.write(to_json(made) if json else f"{made}\n")
 
 
 @app.command()
@@ -191,10 +250,12 @@ def timeline(
     from hw.files import write_json
     from hw.passes import executed
     from sim import timeline as times
-    from sim.run import as_pipeline, named
+    from sim.folding import settled
+    from sim.run import named
 
-    form = executed(named(network)[0])
-    made = as_pipeline(form, accelerator.pipeline_machine(machine))
+    found, precision = named(network)
+    form = executed(found)
+    made = settled(form, accelerator.pipeline_machine(machine), precision)
     if out.suffix == ".json":
         write_json(out, times.trace(form, made, frames))
     else:

@@ -17,6 +17,9 @@ from hw.files import read_yaml
 
 Schedule = Literal["layer_by_layer", "line_by_line"]
 Ram = Literal["lut", "block"]
+BUDGET_CLOCK_MHZ = 200.0
+"""Clock of a budget that names none: assumed."""
+DEFAULT_BUDGET = "pipeline-256"
 
 
 def _positive(owner: str, **values: float) -> None:
@@ -87,14 +90,27 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="budget"):
-    """At most `macs` multipliers over all engines, spread so that the slowest is as fast as can be."""
+    """What a pipeline may take; `sim.folding` makes its slowest engine as fast as that allows.
+
+    At most `macs` multipliers, `dsp` DSPs and `bram18` block RAMs of 18 kbit, each over all engines, block RAMs over
+    FIFOs too; None is no limit. `source` says where the figures come from.
+    """
 
     name: str
-    macs: int
-    clock_mhz: float
+    macs: int | None = None
+    clock_mhz: float = BUDGET_CLOCK_MHZ
+    dsp: int | None = None
+    bram18: int | None = None
+    source: str = ""
 
     def __post_init__(self) -> None:
-        _positive(f"machine {self.name}", macs=self.macs, clock_mhz=self.clock_mhz)
+        limits = {"macs": self.macs, "dsp": self.dsp}
+        known = {key: limit for key, limit in limits.items() if limit is not None}
+        _positive(f"machine {self.name}", **known, clock_mhz=self.clock_mhz)
+        if self.bram18 is not None and self.bram18 < 0:
+            raise BadInput(f"machine {self.name}: bram18 {self.bram18} was found, at least 0 is wanted")
+        if not known and self.bram18 is None:
+            raise BadInput(f"machine {self.name}: no limit was found, at least one of macs, dsp and bram18 is wanted")
 
 
 class LineEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="line_engine"):
@@ -162,8 +178,26 @@ _LINE_ENGINES = {
         ),
     )
 }
+_DEVICES = {
+    device.name: device
+    for device in (
+        Budget(
+            name="zynq-7020",
+            clock_mhz=100.0,
+            dsp=220,
+            bram18=280,
+            source="XC7Z020: 220 DSP slices, 140 block RAMs of 36 kbit (DS190); clock assumed",
+        ),
+        Budget(
+            name="artix-7-35t",
+            clock_mhz=100.0,
+            dsp=90,
+            bram18=100,
+            source="XC7A35T: 90 DSP slices, 50 block RAMs of 36 kbit (DS180); clock assumed",
+        ),
+    )
+}
 _BUDGET = re.compile(r"pipeline-([1-9]\d{0,5})")
-_BUDGET_CLOCK_MHZ = 200.0
 
 
 def machine(name: str) -> Machine:
@@ -174,7 +208,9 @@ def machine(name: str) -> Machine:
     """
     budget = _BUDGET.fullmatch(name)
     if budget:
-        return Budget(name, int(budget[1]), _BUDGET_CLOCK_MHZ)
+        return Budget(name, int(budget[1]))
+    if name in _DEVICES:
+        return _DEVICES[name]
     base, _, schedule = name.partition("/")
     if base in _LINE_ENGINES and schedule in ("", "layer_by_layer", "line_by_line"):
         engine = _LINE_ENGINES[base]
@@ -196,7 +232,25 @@ def pipeline_machine(name: str) -> Pipeline | Budget:
     return found
 
 
+def bounded(name: str | None, macs: int | None = None, dsp: int | None = None, bram18: int | None = None) -> Machine:
+    """A machine by name, its limits replaced by those given; limits alone are a budget, nothing at all the default one.
+
+    Raises:
+        BadInput: no such machine, or limits for one that is no budget.
+    """
+    given = {key: limit for key, limit in (("macs", macs), ("dsp", dsp), ("bram18", bram18)) if limit is not None}
+    if not given:
+        return machine(name or DEFAULT_BUDGET)
+    told = ", ".join(f"{key} {limit}" for key, limit in given.items())
+    if name is None:
+        return Budget(told, macs, dsp=dsp, bram18=bram18)
+    found = machine(name)
+    if not isinstance(found, Budget):
+        raise BadInput(f"machine {name}: it has its own engines, {told} can only limit a budget such as zynq-7020")
+    return msgspec.structs.replace(found, name=f"{found.name}, {told}", **given)
+
+
 def machine_presets() -> list[str]:
     """Names that `machine` knows; `pipeline-256` stands for any number of MACs."""
     schedules = [f"{name}/layer_by_layer" for name in _LINE_ENGINES]
-    return ["pipeline-64", "pipeline-256", "pipeline-1024", *_LINE_ENGINES, *schedules]
+    return ["pipeline-64", "pipeline-256", "pipeline-1024", *_DEVICES, *_LINE_ENGINES, *schedules]

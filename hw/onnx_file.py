@@ -49,6 +49,7 @@ class _Walk:
     values: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
     input: Shape = field(default_factory=lambda: Shape(1, 1, 1))
+    row_step: int = 1
 
     def network(self) -> Network:
         """Walk, and check what came out."""
@@ -63,13 +64,14 @@ class _Walk:
         self.values[inputs[0].name] = INPUT
         for node in self.graph.node:
             self._step(node)
-        return Network(self.path.stem, self.input, tuple(self._reaching(self.values[self.graph.output[0].name])))
+        layers = tuple(self._reaching(self.values[self.graph.output[0].name]))
+        return Network(self.path.stem, self.input, layers, self.row_step)
 
     def shape(self, name: str) -> Shape:
         """Output shape of a layer, or of the input."""
         if name == INPUT:
-            return self.input
-        return Network("read", self.input, tuple(self._reaching(name))).shapes[name]
+            return Shape(-(-self.input.rows // self.row_step), self.input.cols, self.input.channels)
+        return Network("read", self.input, tuple(self._reaching(name)), self.row_step).shapes[name]
 
     def add(self, node: Any, kind: Kind, **fields: Any) -> None:
         """A layer under the node's name, or its output's if it has none."""
@@ -236,9 +238,24 @@ def _axes(walk: _Walk, node: Any, given: Attributes) -> Sequence[int]:
     """An attribute up to opset 17, a constant input since."""
     if "axes" in given:
         return list(given["axes"])
-    if len(node.input) < 2 or node.input[1] not in walk.constants:
+    return _integers(walk, node.input[1]) if len(node.input) > 1 else []
+
+
+def _integers(walk: _Walk, tensor: str) -> list[int]:
+    """A constant's numbers; none of what is computed."""
+    if tensor not in walk.constants:
         return []
-    return [int(axis) for axis in walk.onnx.numpy_helper.to_array(walk.constants[node.input[1]])]
+    return [int(number) for number in walk.onnx.numpy_helper.to_array(walk.constants[tensor])]
+
+
+def _slice(walk: _Walk, node: Any, given: Attributes) -> None:
+    """Only of the input, which nobody else reads: every k-th of its rows."""
+    starts, ends, axes, steps = (_integers(walk, tensor) for tensor in [*node.input, *[""] * 4][1:5])
+    read = walk.values.get(node.input[0]) == INPUT and walk.users(node.input[0]) == 1 and walk.row_step == 1
+    if not read or (starts, axes) != ([0], [2]) or ends < [walk.input.rows] or steps < [1]:
+        raise _refuse(node, "a slice", "one that takes every k-th row of the whole input (starts 0, axis 2) would do")
+    walk.row_step = steps[0]
+    walk.values[node.output[0]] = INPUT
 
 
 def _constant(walk: _Walk, node: Any, given: Attributes) -> None:
@@ -274,6 +291,7 @@ _HANDLERS: dict[str, Callable[[_Walk, Any, Attributes], None]] = {
     "ReduceMean": _reduce_mean,
     "Constant": _constant,
     "Reshape": _reshape,
+    "Slice": _slice,
     "Flatten": _pass,
     "Dropout": _pass,
     "Identity": _pass,

@@ -24,8 +24,9 @@ from hw.passes import ensemble, executed
 from reports import candidate, students
 from reports.candidate import Candidate, Chosen, Curve, Report, RunRecord
 from reports.students import Twins, accuracy_over
+from sim.folding import settled
 from sim.result import Precision, Result
-from sim.run import as_pipeline, precision_of, simulate
+from sim.run import precision_of, simulate
 
 MACHINES = ("pipeline-256", "line-64", "line-64/layer_by_layer")
 NO_HLS4ML = "hls4ml is not installed (pip install 'pacemaker-codesign[hls]'), so no HLS project was made"
@@ -236,5 +237,5 @@ def on_machines(
             continue
         if not isinstance(on, LineEngine):
             bits = precision.activation_bits, precision.weight_bits
-            taken[name] = resources.estimate(form, as_pipeline(form, on), *bits)
+            taken[name] = resources.estimate(form, settled(form, on, precision), *bits)
     return results, unfit, taken

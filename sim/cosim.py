@@ -25,9 +25,10 @@ from hw.rtl.engines import hex_words
 from hw.student import Student, lifted
 from hw.student import of_run as load_student
 from sim import pipeline as recurrence
+from sim.folding import settled
 from sim.packing import Cycles, copy_cycles, issue_cycles, sink_edge
 from sim.pipeline import ALWAYS, Handshakes
-from sim.run import as_pipeline
+from sim.run import precision_of
 
 Simulator = Literal["icarus", "verilator"]
 PROGRAMS: dict[Simulator, str] = {"icarus": "iverilog", "verilator": "verilator"}
@@ -114,7 +115,7 @@ def check_run(
         raise BadInput(f"frames: {frames} was found, 1 to {len(made.images)} are wanted, the student's test images")
     if out is not None and (out / "rtl").exists():
         raise BadInput(f"{out / 'rtl'}: it exists already; name another folder")
-    pipeline = as_pipeline(made.network, machine)
+    pipeline = settled(made.network, machine, precision_of(made))
     verdict = check(made, pipeline, made.images[:frames], simulator=simulator, folder=out)
     if verdict.deadlock and verdict.exact:
         recurrence.stamps(made.network, pipeline, frames)

@@ -1,63 +1,127 @@
 """Network + budget -> `Pipeline`: the folding with the least interval that the budget allows, and FIFO depths.
 
-The interval of a pipeline is that of its slowest engine, and engines share nothing but the budget, so the least
-interval is the least T for which the cheapest foldings of all layers within T cycles fit together: exact, by bisection.
+The interval of a pipeline is that of its slowest engine, and engines share nothing but the budget; the engines of the
+least interval are therefore chosen exactly (`sim.choice`).
+
+FIFOs are sized behind the folding. Deep ones go to block RAM; where that is limited, only to what the engines leave,
+and the rest to look-up-table RAM, which no budget limits. So engines alone decide what fits, and the least interval is
+that of all foldings, not only of those whose FIFOs happen to fit too.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 
-from hw.accelerator import Budget, Engine, Fifo, Pipeline, Ram
-from hw.errors import DoesNotFit
+from hw import resources
+from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline, Ram
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from sim import pipeline as simulator
+from sim.choice import Option, fastest
 from sim.packing import copy_cycles, issue_cycles, sink_edge
 from sim.pipeline import ALWAYS, Handshakes
+from sim.result import Precision
 
 LUT_RAM_PIXELS = 64
 """FIFOs of more pixels go to block RAM: the depth of one 64-bit LUT RAM primitive of a 7-series slice."""
+Built = TypeVar("Built", bound=Pipeline | LineEngine)
 _UNBOUNDED = 1 << 40
+_COSTLY = ("conv", "affine")
 
 
-class Option(NamedTuple):
-    """One folding of a layer."""
-
-    macs: int
-    cycles: int
-    engine: Engine
-
-
-def pipeline(network: Network, budget: Budget) -> Pipeline:
+def pipeline(network: Network, budget: Budget, precision: Precision = Precision()) -> Pipeline:
     """The pipeline with the least interval within the budget; `network` in the form that hardware runs.
 
+    Block RAMs are counted as `hw.resources` counts them, with the precision's bits.
+
     Raises:
-        DoesNotFit: fewer multipliers than layers that need one.
+        DoesNotFit: fewer multipliers, DSPs or block RAMs than the network wants at least.
     """
-    choices = {layer.name: options(network, layer) for layer in network.layers}
-    engines = _fastest(choices, budget)
+    choices = {layer.name: _choices(network, layer, budget, precision) for layer in network.layers}
+    chosen = fastest(choices, budget)
+    engines = {name: option.engine for name, option in chosen.items()}
+    if budget.bram18 is None:
+        return _with_fifos(network, budget, engines)
+    left = budget.bram18 - sum(option.bram18 for option in chosen.values())
+    return _with_fifos(network, budget, engines, left, precision)
+
+
+def settled(network: Network, machine: Built | Budget, precision: Precision = Precision()) -> Built | Pipeline:
+    """A machine as it is, or the pipeline that a budget becomes; `network` in the form that hardware runs.
+
+    Raises:
+        DoesNotFit: as `pipeline`.
+    """
+    return pipeline(network, machine, precision) if isinstance(machine, Budget) else machine
+
+
+def _with_fifos(
+    network: Network,
+    budget: Budget,
+    engines: dict[str, Engine],
+    most_bram18: int | None = None,
+    precision: Precision = Precision(),
+) -> Pipeline:
+    """FIFOs as deep as they are ever full, in at most so many block RAMs; None is no limit."""
     unbounded = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED) for edge in _all_edges(network)})
     rams = {edge: _ram(depth) for edge, depth in _depths(network, unbounded).items()}
-    settled = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED, ram) for edge, ram in rams.items()})
-    depths = _depths(network, settled)
-    return _machine(network, budget, engines, {edge: Fifo(depths[edge], ram) for edge, ram in rams.items()})
+    while True:
+        decided = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED, ram) for edge, ram in rams.items()})
+        fifos = {edge: Fifo(depth, rams[edge]) for edge, depth in _depths(network, decided).items()}
+        moved = [] if most_bram18 is None else _in_lut_ram_instead(network, fifos, most_bram18, precision)
+        if not moved:
+            return _machine(network, budget, engines, fifos)
+        # A FIFO that answers a cycle sooner changes the depths of others, so that all are sized again.
+        rams |= dict.fromkeys(moved, "lut")
+
+
+def _in_lut_ram_instead(
+    network: Network, fifos: Mapping[str, Fifo], most_bram18: int, precision: Precision
+) -> list[str]:
+    """FIFOs that block RAM has no room for: those that save the fewest LUTs a block RAM."""
+    taken: dict[str, int] = {}
+    saved: dict[str, int] = {}
+    for edge, fifo in fifos.items():
+        if fifo.ram == "block":
+            taken[edge] = resources.fifo_memory(network, edge, fifo, precision.activation_bits).bram18
+            saved[edge] = resources.fifo_memory(network, edge, Fifo(fifo.depth), precision.activation_bits).lut
+    excess = sum(taken.values()) - most_bram18
+    moved = []
+    for edge in sorted(taken, key=lambda edge: saved[edge] / taken[edge]):
+        if excess > 0:
+            moved.append(edge)
+            excess -= taken[edge]
+    return moved
+
+
+def _foldings(network: Network, layer: Layer) -> list[Option]:
+    """Every folding that divides a layer."""
+    simds = _simds(network.input_shape(layer).channels, layer.taps) if layer.kind == "conv" else [1]
+    engines = [Engine(pe, simd) for pe in _divisors(_shared_channels(network, layer)) for simd in simds]
+    return [Option(resources.dsps(layer, e), _frame_cycles(network, layer, e), e) for e in engines]
+
+
+def _choices(network: Network, layer: Layer, budget: Budget, precision: Precision) -> list[Option]:
+    """The foldings that a budget chooses from, the preferred one of equal cost first."""
+    if budget.bram18 is None:
+        return options(network, layer)
+    found = []
+    for option in _foldings(network, layer):
+        memories = resources.engine_memories(
+            network, layer, option.engine, precision.activation_bits, precision.weight_bits
+        )
+        found.append(option._replace(bram18=sum(memory.bram18 for memory in memories)))
+    return sorted(found, key=lambda o: (o.macs, o.cycles if layer.kind in _COSTLY else -o.cycles, o.engine.pe))
 
 
 def options(network: Network, layer: Layer) -> list[Option]:
     """Foldings of a layer, each cheaper than all that are as fast: by rising cost and falling cycles."""
-    inputs = network.input_shape(layer)
-    found = []
-    for pe in _divisors(_shared_channels(network, layer)):
-        for simd in _simds(inputs.channels, layer.taps) if layer.kind == "conv" else [1]:
-            engine = Engine(pe, simd)
-            macs = {"conv": pe * simd, "affine": pe}.get(layer.kind, 0)
-            found.append(Option(macs, _frame_cycles(network, layer, engine), engine))
-    found.sort(key=lambda o: (o.macs, o.cycles, o.engine.pe))
-    if layer.kind not in ("conv", "affine"):
+    found = _foldings(network, layer)
+    if layer.kind not in _COSTLY:
         return sorted(found, key=lambda o: -o.cycles)
+    found.sort(key=lambda o: (o.macs, o.cycles, o.engine.pe))
     frontier: list[Option] = []
     for option in found:
         if not frontier or option.cycles < frontier[-1].cycles:
@@ -84,38 +148,6 @@ def _simds(channels: int, taps: int) -> list[int]:
 
 def _divisors(number: int) -> list[int]:
     return [k for k in range(1, number + 1) if number % k == 0]
-
-
-def _fastest(options: dict[str, list[Option]], budget: Budget) -> dict[str, Engine]:
-    least = sum(choices[0].macs for choices in options.values())
-    if least > budget.macs:
-        raise DoesNotFit(
-            f"machine {budget.name}: {budget.macs} multipliers were found, at least {least} are wanted, "
-            f"one for every conv and affine of the network"
-        )
-    intervals = np.unique([option.cycles for choices in options.values() for option in choices])
-    low, high = 0, intervals.size - 1
-    while low < high:
-        middle = (low + high) // 2
-        chosen = _choose(options, int(intervals[middle]))
-        if chosen is not None and sum(option.macs for option in chosen.values()) <= budget.macs:
-            high = middle
-        else:
-            low = middle + 1
-    final = _choose(options, int(intervals[low]))
-    assert final is not None
-    return {name: option.engine for name, option in final.items()}
-
-
-def _choose(options: dict[str, list[Option]], interval: int) -> dict[str, Option] | None:
-    """The cheapest folding of each layer that keeps the interval; None where a layer has none."""
-    chosen = {}
-    for name, choices in options.items():
-        fitting = [option for option in choices if option.cycles <= interval]
-        if not fitting:
-            return None
-        chosen[name] = fitting[0]
-    return chosen
 
 
 def _all_edges(network: Network) -> list[str]:

@@ -1,15 +1,18 @@
-"""Bytes that a layer keeps on chip: line buffer, window, weights. Counted from shapes, exact."""
+"""Bits and bytes that a layer keeps on chip: line buffer, window, weights. Counted from shapes, exact."""
+
+import math
 
 from hw.network import Layer, Network
 from sim.result import Precision
 
 ACCUMULATOR_BITS = 32
 """Bits of one sum where no student says how many it wants."""
+BYTE_BITS = 8
 
 
 def bytes_of(items: int, bits: int) -> int:
     """Whole bytes that hold `items` of `bits` each."""
-    return -(-items * bits // 8)
+    return -(-items * bits // BYTE_BITS)
 
 
 def line_buffer_pixels(network: Network, layer: Layer) -> int:
@@ -32,32 +35,42 @@ def kept_sums(network: Network, layer: Layer) -> int:
     return network.shapes[layer.name].cols if layer.mixes_rows else 1
 
 
-def line_buffer_bytes(network: Network, layer: Layer, precision: Precision) -> int:
-    """Bytes of rows kept beside the one at hand: of pixels, or a row of sums in a mean over rows."""
+def line_buffer_bits(network: Network, layer: Layer, precision: Precision) -> int:
+    """Bits of rows kept beside the one at hand: of pixels, or a row of sums in a mean over rows."""
     channels = network.input_shape(layer).channels
     sums = kept_sums(network, layer)
-    row_of_sums = bytes_of(sums * channels, ACCUMULATOR_BITS) if sums > 1 else 0
-    return row_of_sums + bytes_of(line_buffer_pixels(network, layer) * channels, precision.activation_bits)
+    row_of_sums = sums * channels * ACCUMULATOR_BITS if sums > 1 else 0
+    return row_of_sums + line_buffer_pixels(network, layer) * channels * precision.activation_bits
 
 
-def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision: Precision) -> int:
+def line_buffer_bytes(network: Network, layer: Layer, precision: Precision) -> int:
+    """`line_buffer_bits` in whole bytes."""
+    return bytes_of(1, line_buffer_bits(network, layer, precision))
+
+
+def window_bits(network: Network, layer: Layer, capacity_pixels: int, precision: Precision) -> int:
     """The rest of a windowed layer's buffer: pixels beyond the line buffer, or the sum at hand."""
     if not layer.windowed:
         return 0
     channels = network.input_shape(layer).channels
     if layer.accumulates:
-        return bytes_of(channels, ACCUMULATOR_BITS) if kept_sums(network, layer) == 1 else 0
+        return channels * ACCUMULATOR_BITS if kept_sums(network, layer) == 1 else 0
     pixels = capacity_pixels - line_buffer_pixels(network, layer)
-    return bytes_of(pixels * channels, precision.activation_bits)
+    return pixels * channels * precision.activation_bits
+
+
+def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision: Precision) -> int:
+    """`window_bits` in whole bytes."""
+    return bytes_of(1, window_bits(network, layer, capacity_pixels, precision))
+
+
+def weight_bits(network: Network, layer: Layer, precision: Precision) -> int:
+    """Weights in their width, biases and shifts in the accumulator's."""
+    shapes = network.weight_shapes(layer)
+    widths = {"weight": precision.weight_bits, "bias": ACCUMULATOR_BITS}
+    return sum(math.prod(shape) * widths[key] for key, shape in shapes.items())
 
 
 def weight_bytes(network: Network, layer: Layer, precision: Precision) -> int:
-    """Weights in their width, biases and shifts in the accumulator's."""
-    shapes = network.weight_shapes(layer)
-    total = 0
-    for key, shape in shapes.items():
-        items = 1
-        for size in shape:
-            items *= size
-        total += bytes_of(items, ACCUMULATOR_BITS if key == "bias" else precision.weight_bits)
-    return total
+    """`weight_bits` in whole bytes: biases are whole bytes each, so that one rounding is enough."""
+    return bytes_of(1, weight_bits(network, layer, precision))

@@ -24,12 +24,7 @@ def simulate(network: Network, machine: Machine, precision: Precision = Precisio
     form = executed(network)
     if isinstance(machine, LineEngine):
         return engine.simulate(network, form, machine, precision)
-    return pipeline.simulate(network, form, as_pipeline(form, machine), precision)
-
-
-def as_pipeline(form: Network, machine: Pipeline | Budget) -> Pipeline:
-    """A pipeline as it is, or the fastest within a budget; `form` as hardware runs it."""
-    return folding.pipeline(form, machine) if isinstance(machine, Budget) else machine
+    return pipeline.simulate(network, form, folding.settled(form, machine, precision), precision)
 
 
 def size_fifos(
@@ -41,7 +36,7 @@ def size_fifos(
         PacemakerError: as `sim.fifos.size`.
     """
     form = executed(network)
-    made = as_pipeline(form, machine)
+    made = folding.settled(form, machine, precision)
     return made, fifos.size(form, made, precision)
 
 
@@ -52,7 +47,7 @@ def watch(network: Network, machine: Pipeline | Budget, source: Source) -> Watch
         PacemakerError: as `sim.sensor.watch`.
     """
     form = executed(network)
-    return sensor.watch(form, as_pipeline(form, machine), source)
+    return sensor.watch(form, folding.settled(form, machine), source)
 
 
 def named(name: str) -> tuple[Network, Precision]:

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline, machine, machine_presets
+from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline, bounded, machine, machine_presets
 from hw.errors import BadInput
 
 BUDGET = "machine: budget\nname: mine\nmacs: 100\nclock_mhz: 150\n"
@@ -54,6 +54,33 @@ def yaml(tmp_path):
 
 def test_a_budget_from_yaml(yaml):
     assert machine(str(yaml(BUDGET))) == Budget("mine", 100, 150.0)
+
+
+def test_a_budget_of_several_limits_and_none_of_macs(yaml):
+    text = BUDGET.replace("macs: 100", "dsp: 220\nbram18: 280")
+    assert machine(str(yaml(text))) == Budget("mine", None, 150.0, dsp=220, bram18=280)
+    assert machine(str(yaml(BUDGET + "bram18: 0\n"))) == Budget("mine", 100, 150.0, bram18=0)
+
+
+@pytest.mark.parametrize(("name", "dsp", "bram36"), [("zynq-7020", 220, 140), ("artix-7-35t", 90, 50)])
+def test_devices_are_budgets_and_say_their_source(name, dsp, bram36):
+    found = machine(name)
+    assert (found.macs, found.dsp, found.bram18) == (None, dsp, 2 * bram36)
+    assert f"{dsp} DSP slices, {bram36} block RAMs of 36 kbit (DS1" in found.source
+
+
+def test_limits_on_the_command_line_replace_those_of_a_budget():
+    assert bounded(None) == machine("pipeline-256")
+    assert bounded("line-64") == machine("line-64")
+    assert bounded(None, dsp=220, bram18=280) == Budget("dsp 220, bram18 280", None, 200.0, 220, 280)
+    tight = bounded("zynq-7020", macs=64, bram18=100)
+    assert (tight.name, tight.clock_mhz) == ("zynq-7020, macs 64, bram18 100", 100.0)
+    assert (tight.macs, tight.dsp, tight.bram18) == (64, 220, 100)
+    with pytest.raises(BadInput, match="dsp 0 was found"):
+        bounded("zynq-7020", dsp=0)
+    sentence = "machine line-64: it has its own engines, dsp 9 can only limit a budget such as zynq-7020"
+    with pytest.raises(BadInput, match=f"^{sentence}$"):
+        bounded("line-64", dsp=9)
 
 
 def test_a_pipeline_from_yaml(yaml):
@@ -134,9 +161,14 @@ def test_a_folder_is_told(tmp_path):
     ("text", "sentence"),
     [
         (BUDGET.replace("macs", "mac"), "Object contains unknown field `mac`"),
-        (BUDGET.replace("macs: 100\n", ""), "Object missing required field `macs`"),
-        (BUDGET.replace("100", "many"), "Expected `int`, got `str` - at `$.macs`"),
-        (BUDGET.replace("100", "1.5"), "Expected `int`, got `float` - at `$.macs`"),
+        (
+            BUDGET.replace("macs: 100\n", ""),
+            "machine mine: no limit was found, at least one of macs, dsp and bram18 is wanted",
+        ),
+        (BUDGET.replace("100", "many"), "Expected `int | null`, got `str` - at `$.macs`"),
+        (BUDGET.replace("100", "1.5"), "Expected `int | null`, got `float` - at `$.macs`"),
+        (BUDGET.replace("macs: 100", "dsp: 0"), "machine mine: dsp 0 was found, more than 0 is wanted"),
+        (BUDGET.replace("macs: 100", "bram18: -1"), "machine mine: bram18 -1 was found, at least 0 is wanted"),
         (BUDGET.replace("budget", "bugdet"), "Invalid value 'bugdet' - at `$.machine`"),
         (BUDGET.replace("machine: budget\n", ""), "Object missing required field `machine`"),
         (BUDGET.replace("100", "0"), "machine mine: macs 0 was found, more than 0 is wanted"),

@@ -15,7 +15,20 @@ from hw import student
 from hw.network import INPUT, Layer, Network, Shape, Size
 from sim import cosim
 
-COMMANDS = ("codesign", "distill", "evaluate", "simulate", "generate", "fifos", "timeline", "sensor", "cosim", "report")
+COMMANDS = (
+    "codesign",
+    "distill",
+    "evaluate",
+    "simulate",
+    "memory",
+    "generate",
+    "export",
+    "fifos",
+    "timeline",
+    "sensor",
+    "cosim",
+    "report",
+)
 HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
 TOTALS = {
     "latency_cycles",
@@ -207,6 +220,21 @@ BAD = [
         "one for every conv and affine of the network",
     ),
     (
+        ["simulate", "resnet-20", "--machine", "artix-7-35t"],
+        "machine artix-7-35t: 100 block RAMs of 18 kbit were found, at least ",
+    ),
+    (
+        ["simulate", "run", "--machine", "pipeline.yaml", "--dsp", "3"],
+        "machine pipeline.yaml: it has its own engines, dsp 3 can only limit a budget such as zynq-7020",
+    ),
+    (["simulate", "run", "--macs", "0"], "machine macs 0: macs 0 was found, more than 0 is wanted"),
+    (["memory", "wrn-10"], "network wrn-10: no such preset or run; "),
+    (
+        ["memory", "run", "resnet-8", "--machine", "line-64"],
+        "machine line-64: a line engine was found, a pipeline or a budget is wanted",
+    ),
+    (["memory", "run", "resnet-8", "--machine", "pipeline.yaml"], "layer "),
+    (
         ["generate", "empty", "--out", "made"],
         "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
     ),
@@ -327,6 +355,48 @@ def test_sized_fifos_are_a_machine_that_keeps_the_interval(
     sizing = json.loads(capsys.readouterr().out)
     assert inside(["simulate", "run", "--machine", "sized.yaml", "--json"], monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)["interval_cycles"] == sizing["interval_cycles"]
+
+
+def test_memory_of_one_network_and_of_two(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert inside(["memory", "run", "--machine", "pipeline.yaml", "--json"], monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    # A window of 1x3 and a spare pixel of one channel, 6 weights and 2 biases; FIFOs of 2 and 4 pixels.
+    bits = {key: found["total"][key]["bits"] for key in ("line_buffer", "window", "fifo", "skip_fifo")}
+    assert bits == {"line_buffer": 0, "window": 32, "fifo": 16 + 64, "skip_fifo": 0}
+    assert (found["layers"][0]["wait_pixels"], found["machine"]) == (2, "by hand")
+    assert inside(["memory", "resnet-8", "resnet-8-1x3", "--json"], monkeypatch) == 0
+    both = json.loads(capsys.readouterr().out)
+    assert both["rows"][0] == ["stem", "stem"]
+    assert both["ratios"]["convs_wait_pixels"] > 10
+
+
+def test_memory_prints_whole_tables_whatever_the_terminal(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert inside(["memory", "resnet-8", "resnet-8-1x3"], monkeypatch) == 0
+    out = capsys.readouterr().out
+    assert "\u2026" not in out
+    # Two rows of 32 pixels of 3 channels of 8 bits; a row and two pixels against two pixels.
+    assert re.search(r"^ stem +1,536 +0 +96 +96 ", out, re.MULTILINE)
+    assert re.search(r"^ stem +34 +2 ", out, re.MULTILINE)
+    assert "line buffers in A alone" in out
+    assert inside(["memory", "run"], monkeypatch) == 0
+    assert capsys.readouterr().out.startswith("tiny on pipeline-256, 200 MHz")
+
+
+def test_limits_make_a_budget_of_their_own_or_tighten_one(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = []
+    for words in (["--dsp", "60", "--bram18", "70"], ["--machine", "zynq-7020", "--macs", "40"]):
+        assert inside(["simulate", "resnet-20-1x3", *words, "--json"], monkeypatch) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["multipliers"] <= 60
+        names.append(found["machine"])
+    assert names == ["dsp 60, bram18 70", "zynq-7020, macs 40"]
 
 
 def test_sensor_says_whether_a_run_keeps_up(

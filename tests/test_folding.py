@@ -6,20 +6,25 @@ from math import prod
 from random import Random
 
 import msgspec
+import numpy as np
 import pytest
 from random_networks import random_network
 
-from hw import presets
-from hw.accelerator import Budget, Engine, Fifo, Pipeline
+from hw import presets, resources
+from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline, machine
 from hw.errors import DoesNotFit
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
 from sim import folding
 from sim.folding import pipeline as folded
 from sim.pipeline import simulate, stamps
+from sim.result import Precision
 
 SEEDS = range(120)
 MOST_FOLDINGS = 20_000
+WIDE = Precision(64, 64)
+"""Bits with which even small layers take block RAMs."""
+UNLIMITED = 10**9
 
 
 def budget(macs: int) -> Budget:
@@ -190,3 +195,185 @@ def test_a_larger_budget_is_never_slower(seed: int) -> None:
     network = random_network(seed)
     found = [slowest(network, folded(network, budget(len(network.layers) + more)).engines) for more in (0, 5, 20, 200)]
     assert found == sorted(found, reverse=True)
+
+
+def all_foldings(network: Network, precision: Precision) -> np.ndarray:
+    """Multipliers, block RAMs and cycles of the slowest engine of every folding there is."""
+    points = np.zeros((1, 3), np.int64)
+    for layer in network.layers:
+        own = []
+        for engine in foldings(network, layer):
+            memories = resources.engine_memories(network, layer, engine, *msgspec.structs.astuple(precision))
+            own.append((cost(layer, engine), sum(m.bram18 for m in memories), frame_cycles(network, layer, engine)))
+        each = points[:, None] + np.array(own) * (1, 1, 0)
+        each[:, :, 2] = np.maximum(points[:, None, 2], np.array(own)[:, 2])
+        points = each.reshape(-1, 3)
+    return points
+
+
+def best(points: np.ndarray, macs: float = np.inf, bram18: float = np.inf) -> int | None:
+    """The least cycles within limits; None if nothing is."""
+    fitting = points[(points[:, 0] <= macs) & (points[:, 1] <= bram18)]
+    return int(fitting[:, 2].min()) if fitting.size else None
+
+
+def some_limits(rng: Random, points: np.ndarray) -> dict[str, int]:
+    """One to three limits around what the foldings of a network take."""
+    macs, rams = (np.unique(points[:, column]).tolist() for column in (0, 1))
+    sparse = macs[: len(macs) // 2 + 1]
+    every = {"macs": rng.choice(sparse), "dsp": rng.choice(sparse), "bram18": rng.choice(rams)}
+    chosen = rng.choice((("dsp",), ("bram18",), ("macs", "bram18"), ("dsp", "bram18"), ("macs", "dsp", "bram18")))
+    return {key: max(1, every[key] + rng.randint(-1, 2)) for key in chosen}
+
+
+def expect_the_best(network: Network, points: np.ndarray, given: dict[str, int], precision: Precision) -> bool:
+    """That a folding is the best that all of them say, or refused where there is none; whether there is one."""
+    macs = min(given.get("macs", UNLIMITED), given.get("dsp", UNLIMITED))
+    rams = given.get("bram18", UNLIMITED)
+    least = best(points, macs, rams)
+    if least is None:
+        with pytest.raises(DoesNotFit):
+            folded(network, Budget("b", **given), precision)
+        return False
+    found = folded(network, Budget("b", **given), precision)
+    assert slowest(network, found.engines) == least, f"{network.name} {given}"
+    taken = resources.estimate(network, found, precision.activation_bits, precision.weight_bits)
+    assert taken.dsp <= macs
+    assert taken.bram18 <= rams
+    return True
+
+
+def test_under_any_limits_the_interval_is_the_least_of_all_foldings(small: list[Network]) -> None:
+    rng = Random("limits")
+    fitting = 0
+    for network in small:
+        points = all_foldings(network, WIDE)
+        fitting += sum(expect_the_best(network, points, some_limits(rng, points), WIDE) for _ in range(6))
+    assert 500 < fitting < 6 * len(small) - 10
+
+
+def knotty(seed: int) -> Network:
+    """Convs whose weights fill block RAMs better with some numbers of multipliers than with others."""
+    rng = Random(f"knotty {seed}")
+    layers: list[Layer] = []
+    for number in range(2 + seed % 2):
+        rows, cols = rng.choice(((1, 3), (3, 3), (1, 1)))
+        source = layers[-1].name if layers else INPUT
+        padding = Padding(rows // 2, rows // 2, cols // 2, cols // 2)
+        channels = rng.choice((6, 12, 16, 27, 36))
+        layers.append(Layer(f"c{number}", "conv", (source,), channels, Size(rows, cols), padding=padding))
+    return Network(f"knotty{seed}", Shape(rng.randint(3, 4), rng.randint(4, 8), rng.choice((6, 9, 16))), tuple(layers))
+
+
+def test_two_limits_that_only_bind_together() -> None:
+    found = 0
+    for seed, bits in product(range(30), (8, 17, 33)):
+        network, precision = knotty(seed), Precision(8, bits)
+        if prod(len(foldings(network, layer)) for layer in network.layers) > MOST_FOLDINGS:
+            continue
+        points = all_foldings(network, precision)
+        macs, rams = (np.unique(points[:, column]).tolist() for column in (0, 1))
+        for few, ram in product(macs[:40], rams[:8]):
+            alone = best(points, macs=few), best(points, bram18=ram)
+            if best(points, few, ram) not in (*alone, None):
+                found += expect_the_best(network, points, {"dsp": few, "bram18": ram}, precision)
+    assert found > 50
+
+
+def residual(cols: int, channels: int, long: int) -> Network:
+    """A shortcut over 3x3 convs: its FIFO keeps more than a row for each of them."""
+    around = Padding(1, 1, 1, 1)
+    layers = [Layer("stem", "conv", (INPUT,), channels)]
+    for number in range(long):
+        layers.append(Layer(f"c{number}", "conv", (layers[-1].name,), channels, Size(3, 3), padding=around))
+    layers.append(Layer("add", "add", (layers[-1].name, "stem")))
+    return Network(f"residual{cols}", Shape(5, cols, 2), tuple(layers))
+
+
+@pytest.mark.parametrize(("cols", "channels", "long"), [(80, 4, 1), (40, 2, 2), (70, 3, 1)])
+def test_fifos_take_the_block_rams_that_engines_leave(cols: int, channels: int, long: int) -> None:
+    network, precision = residual(cols, channels, long), Precision(32, 32)
+    points = all_foldings(network, precision)
+    kinds: set[tuple[int, int]] = set()
+    for limit in range(int(points[:, 1].min()), int(points[:, 1].max()) + 8):
+        found = folded(network, Budget("b", bram18=limit), precision)
+        assert slowest(network, found.engines) == best(points, bram18=limit)
+        assert resources.estimate(network, found, 32, 32).bram18 <= limit
+        expect_depths_to_cost_nothing(network, found)
+        deep = [fifo.ram for fifo in found.fifos.values() if fifo.depth > folding.LUT_RAM_PIXELS]
+        kinds.add((deep.count("lut"), deep.count("block")))
+    assert any(lut for lut, _ in kinds)
+    assert any(block and not lut for lut, block in kinds)
+
+
+THREE = Network(
+    "three",
+    Shape(8, 64, 16),
+    (
+        Layer("a", "conv", (INPUT,), 16, Size(3, 3), padding=Padding(1, 1, 1, 1)),
+        Layer("bn", "affine", ("a",)),
+        Layer("b", "conv", ("bn",), 16, Size(3, 3), padding=Padding(1, 1, 1, 1)),
+        Layer("sum", "add", ("b", INPUT)),
+    ),
+)
+REFUSED = [
+    ({"macs": 2}, "2 multipliers were found, at least 3 are wanted, one for every conv and affine of the network"),
+    (
+        {"macs": 9, "dsp": 2},
+        "2 DSPs were found, at least 3 are wanted, one for every conv and affine of the network",
+    ),
+    # Two lines of 64 pixels, a channel a word, are 1 block RAM; 2304 weights of 8 bits 2 of 2048 words of 9.
+    (
+        {"bram18": 5, "dsp": 3},
+        "5 block RAMs of 18 kbit were found, at least 6 are wanted, for weights and rows of the network",
+    ),
+]
+
+
+@pytest.mark.parametrize(("limits", "sentence"), REFUSED)
+def test_a_budget_that_is_too_small_is_told_with_what_is_wanted(limits: dict[str, int], sentence: str) -> None:
+    with pytest.raises(DoesNotFit, match=f"^{re.escape('machine b: ' + sentence)}$"):
+        folded(THREE, Budget("b", **limits))
+
+
+def test_limits_that_only_fit_apart() -> None:
+    # 4608 weights of 8 bits: one a word are 3 block RAMs of 2048 x 9, nine a word 2 of 512 x 36 side by side.
+    network = Network("apart", Shape(1, 4, 72), (Layer("a", "conv", (INPUT,), 64),))
+    found = {
+        macs: resources.estimate(network, folded(network, Budget("b", dsp=macs, bram18=rams)), 8, 8)
+        for macs, rams in ((1, 3), (9, 2))
+    }
+    assert {macs: (taken.dsp, taken.bram18) for macs, taken in found.items()} == {1: (1, 3), 9: (9, 2)}
+    sentence = (
+        "machine b: 2 block RAMs of 18 kbit were found, at least 3 are wanted beside 8 multipliers, "
+        "for weights and rows of the network"
+    )
+    with pytest.raises(DoesNotFit, match=f"^{re.escape(sentence)}$"):
+        folded(network, Budget("b", dsp=8, bram18=2))
+
+
+@pytest.mark.parametrize("name", ["zynq-7020", "artix-7-35t"])
+def test_a_device_holds_a_network_with_all_its_fifos(name: str) -> None:
+    network, device = executed(presets.preset("resnet-20-1x3")), machine(name)
+    assert isinstance(device, Budget)
+    taken = resources.estimate(network, folded(network, device), 8, 8)
+    assert taken.dsp <= (device.dsp or 0)
+    assert taken.bram18 <= (device.bram18 or 0)
+
+
+def test_a_budget_is_settled_with_the_bits_of_the_student_and_other_machines_stay() -> None:
+    network = executed(presets.preset("resnet-20-1x3"))
+    found = [folding.settled(network, Budget("b", bram18=250), Precision(bits, bits)) for bits in (4, 16)]
+    assert slowest(network, found[0].engines) < slowest(network, found[1].engines)
+    line = machine("line-64")
+    assert isinstance(line, LineEngine)
+    assert folding.settled(network, line) is line
+    assert folding.settled(network, found[0]) is found[0]
+
+
+def test_limits_that_do_not_bind_leave_the_interval_as_it_was() -> None:
+    network = executed(presets.preset("wrn-16-2-1x3"))
+    alone = folded(network, budget(256))
+    both = folded(network, Budget("b", 256, 100.0, dsp=300, bram18=10**30))
+    assert slowest(network, both.engines) == slowest(network, alone.engines)
+    assert folded(network, Budget("b", None, 100.0, dsp=256)) == alone

@@ -122,3 +122,12 @@ def test_a_padded_kernel_as_wide_as_its_map_moves_sideways_and_keeps_rows() -> N
         "narrow", Shape(3, 3, 64), (Layer("a", "conv", (INPUT,), 64, Size(3, 3), padding=Padding(1, 1, 1, 1)),)
     )
     assert memory.line_buffer_bytes(network, network.layers[0], EIGHT) == 2 * 3 * 64
+
+
+def test_bits_are_exact_where_bytes_are_rounded_up() -> None:
+    precision = Precision(3, 5)
+    network, layer = alone("conv", (3, 3), channels=4, bias=True)
+    assert memory.line_buffer_bits(network, layer, precision) == 2 * 10 * 3 * 3
+    assert memory.window_bits(network, layer, 23, precision) == 3 * 3 * 3
+    assert memory.weight_bits(network, layer, precision) == 108 * 5 + 4 * 32
+    assert memory.weight_bytes(network, layer, precision) == 68 + 16

@@ -8,7 +8,7 @@ from hw.accelerator import Engine, Fifo, Pipeline
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
 from hw.presets import preset
-from hw.resources import estimate
+from hw.resources import dsps, engine_memories, estimate, fifo_memory
 
 
 def machine(network, engines=None, depth=2):
@@ -43,6 +43,29 @@ def test_an_estimate_is_marked_as_one_and_counts_every_multiplier(seed):
     assert found.bram18 >= 0
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_a_whole_is_the_sum_of_its_engines_and_fifos(seed):
+    network = random_network(seed)
+    pipeline = random_pipeline(seed, network)
+    rams = dsp = 0
+    for layer in network.layers:
+        engine = pipeline.engines[layer.name]
+        rams += sum(memory.bram18 for memory in engine_memories(network, layer, engine, 32, 32))
+        dsp += dsps(layer, engine)
+    for edge, fifo in pipeline.fifos.items():
+        rams += fifo_memory(network, edge, fifo, 32).bram18
+    found = estimate(network, pipeline, 32, 32)
+    assert (found.bram18, found.dsp) == (rams, dsp)
+
+
+def test_block_rams_neither_rise_nor_fall_with_multipliers():
+    # 4608 weights of 8 bits: words of 1, 9 and 64 weights are 4608 x 8, 512 x 72 and 72 x 512 bits.
+    network = single((1, 1), channels=72, outputs=64)
+    folds = [Engine(1, 1), Engine(1, 9), Engine(64, 1)]
+    rams = [engine_memories(network, network.layers[0], engine, 8, 8)[1].bram18 for engine in folds]
+    assert rams == [3, 2, 15]
+
+
 def test_a_fold_of_4_by_8_takes_32_multipliers():
     network = single((1, 3))
     assert estimate(network, machine(network, {"c": Engine(4, 8)}), 8, 8).dsp == 32
@@ -68,9 +91,9 @@ def test_a_whole_1xn_network_needs_less_block_ram_than_its_nxn_twin():
 
 
 def test_line_buffers_and_weights_counted_by_hand():
-    """128 words of 128 bits (2 lines of 64 pixels) are 4 block RAMs, 2304 weights of 8 bits are 2 of 2048."""
+    """2048 words of 8 bits (2 lines of 64 pixels, a channel a word) are 1 block RAM, 2304 weights of 8 bits are 2."""
     network = single((3, 3))
-    assert estimate(network, machine(network), 8, 8).bram18 == 4 + 2
+    assert estimate(network, machine(network), 8, 8).bram18 == 1 + 2
 
 
 def test_a_line_buffer_has_a_line_less_than_the_kernel_has_rows():

@@ -15,14 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import peers
 
 from hw.accelerator import Budget, Engine, Fifo, Pipeline
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
 from hw.presets import preset
-from sim import designs, fifos, folding, screening
-from sim import kernels_pipeline as kernel
-from sim.packing import pack, sink_edge, window_tables
+from sim import designs, fifos, folding, lanes, screening
+from sim.kernels_pipeline import Timing
+from sim.packing import pack, sink_edge, windows
 from sim.pipeline import simulate, stamps
 
 OUT = Path("bench.json")
@@ -53,13 +54,16 @@ def kernel_ms(name: str) -> dict[str, object]:
     """One exact simulation of one frame, the machine packed before."""
     network, pipeline = at_256(name)
     packed = pack(network, pipeline, 1)
-    finishes = np.zeros((1, 1), np.int64)
-    nodes, edges = packed.node_table[None], packed.edge_table[None]
+    return row([1e3 * value for value in seconds(lambda: lanes.finishes(packed, 1, packed.timing), 200)], "ms")
 
-    def once() -> None:
-        kernel.run_many(nodes, edges, packed.out_edges, packed.need, packed.free, 1, finishes)
 
-    return row([1e3 * value for value in seconds(once, 200)], "ms")
+def lane_ms(name: str) -> dict[str, object]:
+    """The same with 32 machines side by side on one core, a simulation's share."""
+    network, pipeline = at_256(name)
+    packed = pack(network, pipeline, 1)
+    timing = Timing(*(np.repeat(cycles, designs.LANES, axis=1) for cycles in packed.timing))
+    taken = seconds(lambda: lanes.finishes(packed, 1, timing), 200)
+    return row([1e3 * value / designs.LANES for value in taken], "ms")
 
 
 def call_ms(name: str) -> dict[str, object]:
@@ -114,15 +118,21 @@ def hd_frame_s() -> dict[str, object]:
     engines = {layer.name: Engine(layer.channels, layer.taps * network.input_shape(layer).channels) for layer in layers}
     names = [*map(str, network.edges), sink_edge(network)]
     pipeline = Pipeline("hd", 200.0, engines, {name: Fifo(4) for name in names})
-    finishes = np.zeros((1, 1), np.int64)
 
     def once() -> None:
-        window_tables.cache_clear()
+        windows.cache_clear()
         packed = pack(network, pipeline, 1)
-        nodes, edges = packed.node_table[None], packed.edge_table[None]
-        kernel.run_many(nodes, edges, packed.out_edges, packed.need, packed.free, 1, finishes)
+        lanes.finishes(packed, 1, packed.timing)
 
     return row(seconds(once, 5), "s")
+
+
+def hd_frame_peak_mb() -> dict[str, object]:
+    """The most memory that a new process has ever had, interpreter and libraries included, after one such frame."""
+    script = "import bench, resource; bench.hd_frame_s(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    out = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True, env=environment)
+    return row([int(out.stdout) / 1024], "MB")
 
 
 def command_s() -> dict[str, object]:
@@ -144,8 +154,10 @@ def cpu_lines() -> list[str]:
 
 def main() -> None:
     measured = {
-        "pipeline_wrn_40_4_1x3_ms": kernel_ms("wrn-40-4-1x3"),
-        "pipeline_wrn_40_4_ms": kernel_ms("wrn-40-4"),
+        "pipeline_wrn_40_4_1x3_ms": lane_ms("wrn-40-4-1x3"),
+        "pipeline_wrn_40_4_ms": lane_ms("wrn-40-4"),
+        "pipeline_alone_wrn_40_4_1x3_ms": kernel_ms("wrn-40-4-1x3"),
+        "pipeline_alone_wrn_40_4_ms": kernel_ms("wrn-40-4"),
         "pipeline_stamps_call_wrn_40_4_1x3_ms": call_ms("wrn-40-4-1x3"),
         "pipeline_simulate_call_wrn_40_4_1x3_ms": result_ms("wrn-40-4-1x3"),
         "pipeline_batch_one_thread_per_s": batch_per_s(1),
@@ -154,11 +166,15 @@ def main() -> None:
         "screening_points_wrn_16_2_1x3_per_s": screening_per_s("wrn-16-2-1x3"),
         "fifo_sizing_wrn_40_4_s": fifo_sizing_s(),
         "hd_frame_s": hd_frame_s(),
+        "hd_frame_peak_mb": hd_frame_peak_mb(),
         "simulate_command_s": command_s(),
     }
-    OUT.write_text(json.dumps({"machine": machine(), **measured}, indent=1) + "\n")
     for name, figures in measured.items():
         print(f"{name:42} {figures['median']:>12.4g} {figures['unit']} (n = {figures['n']})")
+    beside = peers.rows()
+    for name, figures in beside.items():
+        print(peers.line(name, figures))
+    OUT.write_text(json.dumps({"machine": machine(), **measured, **beside}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

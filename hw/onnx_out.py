@@ -1,0 +1,329 @@
+"""A `Student` -> an ONNX file, in one of two forms.
+
+*Plain*: one node a layer (a second one for its ReLU), weights as the real numbers that their integers stand for, and
+nothing rounded between layers. `hw.onnx_file` reads it back as the same layers; its results are near the student's.
+
+*Exact*: every result is scaled, rounded half up and saturated by nodes of its own, so that it holds the integers of
+`hw.reference`. It is written in float32 where no number on the way, whatever the order of a sum, is an integer above
+2**24 on its grid, which the weights prove; else in float64 throughout, input and output too, up to 2**53. Onnxruntime
+runs no float64 conv on a CPU; `onnx.reference` does. Convs by Winograd's transform or TF32 void the proof. A mean is a
+conv of ones and a true division, since `AveragePool` may multiply by a rounded reciprocal.
+
+Both take `image` [1, channels, rows, cols], whose pixels are the student's integers times `input_scale` of the file's
+metadata: 1/256 for a run's 8-bit images, so within 0..1. The exact form rounds what lies between. `output` is
+[1, classes] where the last map is one pixel, else [1, channels, rows, cols]; its grid is `output_scale`.
+"""
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from hw.errors import BadInput, need
+from hw.files import replacing
+from hw.fixed import Format
+from hw.network import INPUT, Kind, Layer
+from hw.student import Student, of_run
+
+OPSET = 17
+IR_VERSION = 8
+"""The file format that came with the opset: older runtimes refuse later ones."""
+LARGEST_FRACTION = 50
+"""Bits after the point of a result or a weight at most, or before it: products then stay in float32's normal range."""
+OPERATIONS: dict[Kind, str] = {
+    "conv": "Conv",
+    "affine": "BatchNormalization",
+    "add": "Add",
+    "concat": "Concat",
+    "max": "MaxPool",
+    "mean": "AveragePool",
+}
+Numbers = Literal["float32", "float64"]
+WHOLE_UP_TO: dict[Numbers, int] = {"float32": 1 << 24, "float64": 1 << 53}
+
+
+class Exported(msgspec.Struct, frozen=True):
+    """What was written."""
+
+    file: str
+    form: Literal["plain", "exact"]
+    numbers: Numbers
+    opset: int
+    layers: int
+    metadata: dict[str, str]
+
+    def __str__(self) -> str:
+        rounding = "rounded and saturated as the student" if self.form == "exact" else "nothing rounded between layers"
+        return f"{self.file}: {self.layers} layers in {self.numbers}, opset {self.opset}, {rounding}"
+
+
+def export_run(run: Path, out: Path | None = None, *, exact: bool = False) -> Exported:
+    """Write the student of a run; without `out` to `student.onnx`, or `student-exact.onnx`, in the run's folder.
+
+    Raises:
+        BadInput: the run has no student, or as `write`.
+        MissingTool: onnx is not installed.
+    """
+    return write(of_run(run), out or run / ("student-exact.onnx" if exact else "student.onnx"), exact=exact)
+
+
+def write(student: Student, path: Path, *, exact: bool = False) -> Exported:
+    """Write a student as ONNX, atomically; the same student gives the same bytes.
+
+    Raises:
+        BadInput: numbers that no float holds, or a file that cannot be written.
+        MissingTool: onnx is not installed.
+    """
+    made = model(student, exact=exact)
+    with replacing(path) as temporary:
+        temporary.write_bytes(made.SerializeToString(deterministic=True))
+    metadata = {entry.key: entry.value for entry in made.metadata_props}
+    kind = numbers(student) if exact else "float32"
+    return Exported(str(path), "exact" if exact else "plain", kind, OPSET, len(student.network.layers), metadata)
+
+
+def model(student: Student, *, exact: bool = False) -> Any:
+    """The checked `onnx.ModelProto`; a layer's result is its tensor `<layer>.out`.
+
+    Raises:
+        BadInput: numbers that no float holds.
+        MissingTool: onnx is not installed.
+    """
+    onnx = need("onnx", "onnx", "writing an ONNX file")
+    _check_fractions(student)
+    graph = _Graph(student, onnx, exact, numbers(student) if exact else "float32")
+    made = onnx.helper.make_model(
+        graph.whole(),
+        producer_name="pacemaker",
+        producer_version=_version(),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+    )
+    onnx.helper.set_model_props(made, _metadata(student, exact))
+    onnx.checker.check_model(made, full_check=True)
+    return made
+
+
+def numbers(student: Student) -> Numbers:
+    """The narrowest floats in which the exact form is exact.
+
+    Raises:
+        BadInput: there are none.
+    """
+    reach = {layer.name: _largest(student, layer) for layer in student.network.layers}
+    # An input pixel and its half: twice the integer and one.
+    reach[INPUT] = 2 * _magnitude(student.formats[INPUT].out) + 1
+    widest = max(reach, key=lambda name: reach[name])
+    for kind, whole in WHOLE_UP_TO.items():
+        if reach[widest] <= whole:
+            return kind
+    raise BadInput(
+        f"layer {widest}: integers of {reach[widest].bit_length()} bits were found, at most 53 are wanted, which "
+        "float64 holds; export without --exact, or quantise to fewer bits"
+    )
+
+
+def _largest(student: Student, layer: Layer) -> int:
+    """No integer of a layer's nodes is larger: sums and what rounding adds, on their finest grid, and the result."""
+    out = student.formats[layer.name].out
+    sources = [student.formats[name].out for name in layer.inputs]
+    fraction = max(source.fraction for source in sources)
+    reach = [_magnitude(source) << (fraction - source.fraction) for source in sources]
+    total = sum(reach) if layer.kind == "add" else max(reach)
+    if layer.kind == "mean":
+        doubled = 2 * total * layer.taps << max(out.fraction - fraction, 0)
+        # The sum's own half, and a divisor's room: below it a rounded quotient reaches no integer that the true does.
+        return max(doubled + 3 * _mean_divisor(layer, fraction, out), _magnitude(out))
+    if layer.kind in ("conv", "affine"):
+        weight = np.abs(student.integers[f"{layer.name}.weight"])
+        bias = np.abs(student.integers.get(f"{layer.name}.bias", np.zeros(1, np.int64))).astype(object)
+        sums = (weight if layer.kind == "affine" else weight.sum(axis=(0, 1, 2))).astype(object)
+        total = int((sums * reach[0] + bias).max())
+        fraction = student.product_fraction(layer)
+    return max(total + (1 << max(fraction - out.fraction, 0) >> 1), _magnitude(out))
+
+
+def _mean_divisor(layer: Layer, fraction: int, out: Format) -> int:
+    """What the sum of a mean's pixels is divided by, on the finer of both grids."""
+    return layer.taps << max(fraction - out.fraction, 0)
+
+
+def _window(layer: Layer) -> dict[str, list[int]]:
+    top, bottom, left, right = layer.padding
+    window = {"kernel_shape": list(layer.kernel), "strides": list(layer.stride)}
+    return window | {"pads": [top, left, bottom, right]}
+
+
+def _magnitude(fmt: Format) -> int:
+    return max(fmt.high, -fmt.low)
+
+
+def _check_fractions(student: Student) -> None:
+    for name, formats in student.formats.items():
+        for fmt in (formats.out, formats.weight):
+            if fmt is not None and abs(fmt.fraction) > LARGEST_FRACTION:
+                raise BadInput(
+                    f"layer {name}: {fmt.fraction} bits after the point were found, {-LARGEST_FRACTION} to "
+                    f"{LARGEST_FRACTION} are wanted by an ONNX file; quantise the student again"
+                )
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("pacemaker-codesign")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _metadata(student: Student, exact: bool) -> dict[str, str]:
+    """`run.fingerprint` names the training and the quantisation that made the weights."""
+    network = student.network
+    given, result = student.formats[INPUT].out, student.formats[network.output.name].out
+    return {
+        "tool": f"pacemaker {_version()}",
+        "network": network.name,
+        "form": "exact" if exact else "plain",
+        "input_format": str(given),
+        "input_scale": repr(2.0**-given.fraction),
+        "output_format": str(result),
+        "output_scale": repr(2.0**-result.fraction),
+        **{f"run.{key}": value for key, value in sorted(student.provenance.items())},
+    }
+
+
+@dataclass
+class _Graph:
+    """Nodes and constants in the making. Tensors end in a word behind a dot, so that no two layers' names can meet."""
+
+    student: Student
+    onnx: Any
+    exact: bool
+    numbers: Numbers
+    nodes: list[Any] = field(default_factory=list)
+    constants: dict[str, Any] = field(default_factory=dict)
+    pixels: str = "image"
+
+    def whole(self) -> Any:
+        """The graph of all layers."""
+        network = self.student.network
+        rows, cols, channels = network.input
+        end = network.shapes[network.output.name]
+        self._input()
+        for layer in network.layers:
+            self._layer(layer)
+        flat = end.pixels == 1
+        self.node("Flatten" if flat else "Identity", [f"{network.output.name}.out"], "output")
+        result = [1, end.channels] if flat else [1, end.channels, end.rows, end.cols]
+        helper = self.onnx.helper
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(self.numbers))
+        given = helper.make_tensor_value_info("image", kind, [1, channels, rows, cols])
+        made = helper.make_tensor_value_info("output", kind, result)
+        return helper.make_graph(self.nodes, network.name, [given], [made], list(self.constants.values()))
+
+    def node(self, kind: str, inputs: Sequence[str], output: str, name: str = "", **attributes: Any) -> str:
+        """A node under a name, or its output's; its output."""
+        self.nodes.append(self.onnx.helper.make_node(kind, list(inputs), [output], name or output, **attributes))
+        return output
+
+    def constant(self, name: str, values: Any, dtype: str = "") -> str:
+        """A constant tensor in the graph's numbers, or others; its name."""
+        array = np.array(values, dtype or self.numbers, order="C")
+        self.constants[name] = self.onnx.numpy_helper.from_array(array, name)
+        return name
+
+    def _input(self) -> None:
+        """Pixels on their grid if exact, and of the rows every `row_step`-th."""
+        network = self.student.network
+        if network.row_step > 1:
+            given = {"start": 0, "end": network.input.rows, "axis": 2, "step": network.row_step}
+            where = [self.constant(f"{INPUT}.{key}", [number], "int64") for key, number in given.items()]
+            self.pixels = self.node("Slice", [self.pixels, *where], f"{INPUT}.rows")
+        if self.exact:
+            self.pixels = self._round(INPUT, self.pixels)
+
+    def _layer(self, layer: Layer) -> None:
+        """A layer's node or nodes; a ReLU's clipping is that of its format without sign where results are rounded."""
+        inputs, out = [self.pixels if name == INPUT else f"{name}.out" for name in layer.inputs], f"{layer.name}.out"
+        fractions = [self.student.fraction(name) for name in layer.inputs]
+        if not self.exact:
+            result = self._operation(layer, inputs, f"{layer.name}.sum" if layer.relu else out)
+            if layer.relu:
+                self.node("Relu", [result], out)
+        elif layer.kind == "mean":
+            self._mean(layer, inputs[0], fractions[0])
+        else:
+            wide = self._operation(layer, inputs, f"{layer.name}.wide")
+            weighs = layer.kind in ("conv", "affine")
+            fraction = self.student.product_fraction(layer) if weighs else max(fractions)
+            on_grid = fraction <= self.student.fraction(layer.name)
+            (self._clip if on_grid else self._round)(layer.name, wide)
+
+    def _operation(self, layer: Layer, inputs: list[str], output: str) -> str:
+        """What a layer computes, before its ReLU and its rounding; an affine is a batch norm that rounds nothing."""
+        shapes = self.student.network.weight_shapes(layer)
+        given = [*inputs, *(self._weight(layer, key) for key in shapes)]
+        attributes: dict[str, Any] = _window(layer) if layer.windowed else {}
+        if layer.kind == "concat":
+            attributes = {"axis": 1}
+        if layer.kind == "affine":
+            attributes = {"epsilon": 0.0}
+            given.append(self.constant(f"{layer.name}.mean", np.zeros(shapes["bias"])))
+            given.append(self.constant(f"{layer.name}.variance", np.ones(shapes["bias"])))
+        if layer.kind == "max" and any(layer.padding) and self.exact:
+            # onnx.reference 1.23 miscounts windows where a MaxPool's own pads are uneven.
+            given, attributes["pads"] = [self._pad(layer, inputs[0])], [0] * 4
+        return self.node(OPERATIONS[layer.kind], given, output, layer.name, **attributes)
+
+    def _pad(self, layer: Layer, source: str) -> str:
+        """A map with the least number of its format around it."""
+        top, bottom, left, right = layer.padding
+        fmt = self.student.formats[layer.inputs[0]].out
+        around = self.constant(f"{layer.name}.around", [0, 0, top, left, 0, 0, bottom, right], "int64")
+        least = self.constant(f"{layer.name}.least", np.ldexp(fmt.low, -fmt.fraction))
+        return self.node("Pad", [source, around, least], f"{layer.name}.padded")
+
+    def _weight(self, layer: Layer, key: str) -> str:
+        """A layer's `weight` [outputs, inputs, rows, cols] of a conv, [channels] of an affine, or its `bias`."""
+        integers = self.student.integers[f"{layer.name}.{key}"].astype(np.float64)
+        fraction = self.student.product_fraction(layer)
+        if key == "weight":
+            fraction -= self.student.fraction(layer.inputs[0])
+        if integers.ndim == 4:
+            integers = integers.transpose(3, 2, 0, 1)
+        return self.constant(f"{layer.name}.{key}", np.ldexp(integers, -fraction))
+
+    def _mean(self, layer: Layer, source: str, fraction: int) -> None:
+        """floor((2 * sum + divisor) / (2 * divisor)), as `hw.fixed.divide`, on the finer grid of source and result."""
+        name, out = layer.name, self.student.formats[layer.name].out
+        channels, divisor = self.student.network.shapes[name].channels, _mean_divisor(layer, fraction, out)
+        doubled = np.full((channels, 1, *layer.kernel), 2.0 ** (1 + max(fraction, out.fraction)))
+        weights = [self.constant(f"{name}.ones", doubled), self.constant(f"{name}.half", np.full(channels, divisor))]
+        total = self.node("Conv", [source, *weights], f"{name}.total", name, group=channels, **_window(layer))
+        quotient = self.node("Div", [total, self.constant(f"{name}.divisor", 2 * divisor)], f"{name}.quotient")
+        self._settle(name, quotient)
+
+    def _round(self, name: str, source: str) -> str:
+        """A result on its format's grid: floor(x * 2**fraction + 1/2), saturated."""
+        up = self.constant(f"{name}.up", 2.0 ** self.student.fraction(name))
+        scaled = self.node("Mul", [source, up], f"{name}.scaled")
+        raised = self.node("Add", [scaled, self.constant(f"{name}.half", 0.5)], f"{name}.raised")
+        return self._settle(name, raised)
+
+    def _settle(self, name: str, source: str) -> str:
+        """Integers: floor, saturate, and back to what they stand for."""
+        fmt = self.student.formats[name].out
+        whole = self.node("Floor", [source], f"{name}.floor")
+        ends = [self.constant(f"{name}.low", fmt.low), self.constant(f"{name}.high", fmt.high)]
+        clipped = self.node("Clip", [whole, *ends], f"{name}.integer")
+        return self.node("Mul", [clipped, self.constant(f"{name}.down", 2.0**-fmt.fraction)], f"{name}.out")
+
+    def _clip(self, name: str, source: str) -> str:
+        """A result that is on its format's grid already, saturated."""
+        fmt = self.student.formats[name].out
+        ends = {"low": fmt.low, "high": fmt.high}
+        limits = [self.constant(f"{name}.{key}", np.ldexp(end, -fmt.fraction)) for key, end in ends.items()]
+        return self.node("Clip", [source, *limits], f"{name}.out")
