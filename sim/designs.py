@@ -13,14 +13,17 @@ from numpy.typing import NDArray
 from hw import fit
 from hw.accelerator import Engine, Fifo, Pipeline
 from hw.errors import BadInput
-from hw.network import Edge, Network
+from hw.network import Network
+from sim import kernels_pipeline as kernel
 from sim import lanes
 from sim.kernels_pipeline import Timing
 from sim.packing import DEPTH_CYCLES, Cycles, Packed, pack, sink_edge
 
 Counts = NDArray[np.int64]
-LANES = 32
+LANES = 64
 """Designs side by side in one run of the kernel, by measurement (docs/performance.md)."""
+CHUNK = 8 * LANES
+"""Designs that a thread checks and packs at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +41,10 @@ class Designs:
 
     def __len__(self) -> int:
         return len(self.pe)
+
+    def rows(self, chosen: slice) -> "Designs":
+        """Some of them."""
+        return Designs(self.pe[chosen], self.simd[chosen], self.depth[chosen], self.block[chosen])
 
 
 def of_pipelines(network: Network, pipelines: list[Pipeline]) -> Designs:
@@ -67,15 +74,16 @@ def finishes(network: Network, designs: Designs, frames: int = 1, threads: int =
     Raises:
         BadInput: a design that does not belong to the network; the first one is told.
     """
-    issue, copy = _checked_cycles(network, designs)
     packed = pack(network, as_pipeline(network, designs, 0), frames)
-    timing = _timing(network, designs, packed, issue, copy)
 
     def run(first: int) -> Cycles:
-        return lanes.finishes(packed, frames, lanes.of_lanes(timing, slice(first, first + LANES)))
+        chunk = designs.rows(slice(first, first + CHUNK))
+        timing = _timing(network, chunk, packed, *_checked_cycles(network, chunk))
+        groups = [lanes.of_lanes(timing, slice(lane, lane + LANES)) for lane in range(0, len(chunk), LANES)]
+        return np.concatenate([lanes.finishes(packed, frames, group) for group in groups], axis=1)
 
     with ThreadPoolExecutor(threads) as pool:
-        found = list(pool.map(run, range(0, len(designs), LANES)))
+        found = list(pool.map(run, range(0, len(designs), CHUNK)))
     return np.concatenate(found, axis=1).T
 
 
@@ -96,37 +104,39 @@ def _edge_names(network: Network) -> list[str]:
 
 def _checked_cycles(network: Network, designs: Designs) -> tuple[Counts, Counts]:
     """Issue and copy cycles of a pixel, (designs, layers); a row that does not divide is told as by `hw.fit`."""
-    good = (designs.pe > 0).all(axis=1) & (designs.simd > 0).all(axis=1) & (designs.depth > 0).all(axis=1)
-    issue, copy = np.ones_like(designs.pe), np.zeros_like(designs.pe)
+    columns = [
+        (network.input_shape(layer).channels, network.shapes[layer.name].channels, layer.taps, layer.windowed)
+        for layer in network.layers
+    ]
+    inputs, outputs, taps, windowed = np.array(columns, np.int64).T
+    conv = np.array([layer.kind == "conv" for layer in network.layers])
+    pe, simd = np.maximum(designs.pe, 1), np.maximum(designs.simd, 1)
+    whole = np.maximum(simd // inputs, 1)
+    divides = (inputs % simd == 0) | ((whole * inputs == simd) & (taps % whole == 0))
+    good = (outputs % pe == 0) & np.where(conv, divides, simd == 1)
+    good &= (designs.pe > 0) & (designs.simd > 0)
     for i, layer in enumerate(network.layers):
-        pe, simd = np.maximum(designs.pe[:, i], 1), np.maximum(designs.simd[:, i], 1)
-        inputs, outputs = network.input_shape(layer).channels, network.shapes[layer.name].channels
-        good &= outputs % pe == 0
-        issue[:, i] = outputs // pe
-        if layer.kind == "conv":
-            good &= (inputs % simd == 0) | ((simd % inputs == 0) & (layer.taps % np.maximum(simd // inputs, 1) == 0))
-            issue[:, i] *= layer.taps * inputs // simd
-            copy[:, i] = inputs // np.minimum(simd, inputs)
-        else:
-            good &= simd == 1
-            for source in layer.inputs if layer.kind == "concat" else ():
-                good &= network.shapes[source].channels % pe == 0
-            copy[:, i] = inputs // pe if layer.windowed else 0
-    if not good.all():
-        fit.check(network, as_pipeline(network, designs, int(np.flatnonzero(~good)[0])))
+        for source in layer.inputs if layer.kind == "concat" else ():
+            good[:, i] &= network.shapes[source].channels % pe[:, i] == 0
+    fits = good.all(axis=1) & (designs.depth > 0).all(axis=1)
+    if not fits.all():
+        fit.check(network, as_pipeline(network, designs, int(np.flatnonzero(~fits)[0])))
+    issue = outputs // pe * np.where(conv, taps * inputs // simd, 1)
+    copy = windowed * (inputs // np.where(conv, np.minimum(simd, inputs), pe))
     return issue, copy
 
 
 def _timing(network: Network, designs: Designs, packed: Packed, issue: Counts, copy: Counts) -> Timing:
     """A lane for every design: that of the first, with what differs put in its place."""
     ii, d, w, r, _ = (np.repeat(cycles, len(designs), axis=1) for cycles in packed.timing)
-    index = {edge: e for e, edge in enumerate(_edge_names(network))}
+    windowed = np.array([layer.windowed for layer in network.layers])
+    first_read = packed.tables.nodes[1:-1, kernel.N_INPUT]
+    block = designs.block.T.astype(np.int64)
     ii[1:-1] = issue.T
-    for i, layer in enumerate(network.layers):
-        reads = [index[str(Edge(source, layer.name))] for source in layer.inputs]
-        if layer.windowed:
-            w[reads[0]] = copy[:, i]
-            r[reads[0]] = designs.block[:, reads[0]]
-        else:
-            d[i + 1] = DEPTH_CYCLES[layer.kind] + designs.block[:, reads].max(axis=1)
+    w[first_read[windowed]] = copy.T[windowed]
+    r[first_read[windowed]] = block[first_read[windowed]]
+    # Edges stand in the order of their readers, so that a layer's are those up to the next layer's first.
+    latency = np.maximum.reduceat(block[:-1], first_read, axis=0)
+    depth_cycles = np.array([DEPTH_CYCLES[layer.kind] for layer in network.layers])
+    d[1:-1] = depth_cycles[:, None] + np.where(windowed[:, None], 0, latency)
     return Timing(ii, d, w, r, designs.depth.T)

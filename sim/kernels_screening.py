@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 Table = NDArray[np.int64]
 
 # Columns of the table of layers: first input and their number in `sources`, output pixels, input pixels, d, whether it
-# has a window, first and greatest pixel that a window needs, whether some window needs the last pixel, first option.
-L_SOURCE, L_SOURCES, L_OUTPUTS, L_INPUTS, L_D, L_WINDOW, L_FIRST, L_MOST, L_ALL, L_OPTION = range(10)
+# has a window, first and greatest pixel that a window needs, whether some window needs the last pixel, first option
+# and their number.
+L_SOURCE, L_SOURCES, L_OUTPUTS, L_INPUTS, L_D, L_WINDOW, L_FIRST, L_MOST, L_ALL, L_OPTION, L_OPTIONS = range(11)
 # Columns of the table of options: ii, copy cycles, multipliers.
 O_II, O_COPY, O_MACS = range(3)
-BLOCK = 256
+BLOCK = 128
 """Points side by side: short loops over them, each of few arrays, become vector instructions; by measurement."""
 
 
@@ -25,8 +26,10 @@ def screen(
     latency: Table,
     interval: Table,
     multipliers: Table,
-) -> None:
+) -> int:
     """Fill the bounds of every point; `choices` (points, layers) are options of each layer, counted from its first.
+
+    Return -1, or the first layer that has no such option.
 
     Source and sink pass a pixel a cycle, FIFOs are look-up-table RAM. `sources` are nodes, 0 the input.
     """
@@ -45,6 +48,8 @@ def screen(
         for point in range(points):
             for i in range(count):
                 picks[i, point] = choices[start + point, i]
+                if choices[start + point, i] >= layers[i, L_OPTIONS]:
+                    return i
         macs[:] = 0
         busiest[:] = pixels_in
         for i in range(count):
@@ -82,3 +87,4 @@ def screen(
             latency[start + point] = max(last[count, point] + 1, first[count, point] + pixels_out)
             interval[start + point] = max(busiest[point], pixels_out)
             multipliers[start + point] = macs[point]
+    return -1

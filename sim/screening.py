@@ -56,21 +56,20 @@ def screen(given: Space, points: Choices, threads: int = 2) -> Bounds:
     Raises:
         BadInput: an index beyond a layer's options; the layer is told.
     """
-    counts = np.array([len(options) for options in given.options])
-    if points.ndim != 2 or points.shape[1] != counts.size:
-        raise BadInput(f"points: shape {points.shape} was found, (points, {counts.size}) is wanted")
-    beyond = np.flatnonzero(points.max(axis=0, initial=0) >= counts)
-    if beyond.size:
-        layer = given.network.layers[int(beyond[0])]
-        raise BadInput(f"layer {layer.name}: it has {counts[beyond[0]]} foldings; a point asks for one beyond them")
+    network, counts = given.network, [len(options) for options in given.options]
+    if points.ndim != 2 or points.shape[1] != len(counts):
+        raise BadInput(f"points: shape {points.shape} was found, (points, {len(counts)}) is wanted")
     layers, sources, options = _tables(given)
     latency, interval, multipliers = (np.empty(len(points), np.int64) for _ in range(3))
-    pixels = given.network.shapes[INPUT].pixels
+    pixels = network.shapes[INPUT].pixels
 
     def run(begin: int) -> None:
         chunk = slice(begin, begin + CHUNK)
         found = latency[chunk], interval[chunk], multipliers[chunk]
-        kernels_screening.screen(layers, sources, options, points[chunk], pixels, *found)
+        beyond = kernels_screening.screen(layers, sources, options, points[chunk], pixels, *found)
+        if beyond >= 0:
+            name, foldings = network.layers[beyond].name, counts[beyond]
+            raise BadInput(f"layer {name}: it has {foldings} foldings; a point asks for one beyond them")
 
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(run, range(0, len(points), CHUNK)))
@@ -101,6 +100,7 @@ def _tables(given: Space) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray
                 most,
                 most == shape.pixels - 1,
                 len(options),
+                len(engines_of_layer),
             )
         )
         sources += [index[name] for name in layer.inputs]

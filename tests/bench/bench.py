@@ -84,7 +84,7 @@ def batch_per_s(threads: int) -> dict[str, object]:
     budgets = (80, 128, 200, 256, 400, 512, 800, 1024)
     base = designs.of_pipelines(network, [folding.pipeline(network, Budget("b", macs, 200.0)) for macs in budgets])
     rng = np.random.default_rng(0)
-    pick = rng.integers(0, len(base), 4000)
+    pick = rng.integers(0, len(base), 20000)
     depth = base.depth[pick] + rng.integers(0, 3, base.depth[pick].shape)
     many = designs.Designs(base.pe[pick], base.simd[pick], depth, base.block[pick])
     taken = seconds(lambda: designs.finishes(network, many, 1, threads), 7)
