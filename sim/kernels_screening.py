@@ -62,11 +62,14 @@ def screen(
                 macs[point] += options[option, O_MACS]
             source = sources[layers[i, L_SOURCE]]
             if layers[i, L_WINDOW] == 1:
-                first_need, most, needs_all = layers[i, L_FIRST], layers[i, L_MOST], layers[i, L_ALL]
+                first_need, more = layers[i, L_FIRST], layers[i, L_MOST] - layers[i, L_FIRST]
                 for point in range(BLOCK):
                     rate = max(ii[source, point], copy[point])
                     begin[point] = first[source, point] + first_need * rate + copy[point]
-                    end[point] = max(last[source, point] * needs_all, first[source, point] + most * rate) + copy[point]
+                    end[point] = begin[point] + more * rate
+                if layers[i, L_ALL] == 1:
+                    for point in range(BLOCK):
+                        end[point] = max(end[point], last[source, point] + copy[point])
             else:
                 for point in range(BLOCK):
                     begin[point] = first[source, point]

@@ -1,63 +1,148 @@
-"""docs/line_engine.md as a plain machine: rows are things in sets, tasks run one after another, a clock adds up.
+"""docs/line_engine.md as a plain machine: rows are things in sets, turns and steps small records, a clock steps.
 
-Which rows a task needs is found by walking its window; which rows are live is found by asking every task that is left.
+Which rows a task needs is found by walking its window; which rows are there by asking every task that is still to come;
+when things happen by three units that each look at what the head of their list waits for. Where the page can be read in
+two ways, a comment that begins with "Reading" says which one was taken.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
+from itertools import takewhile
+from typing import Any, NamedTuple
 
-from hw.accelerator import LineEngine
-from hw.network import INPUT, Layer, Network
+from hw.network import INPUT, Edge, Layer, Network
+
+EMPTYING_CYCLES = 6
+"""What the last step of a turn takes more."""
 
 
-class Row(NamedTuple):
-    """A row of a feature map, or of a mean's sums."""
+class Thing(NamedTuple):
+    """What takes room in line memory: a row of a `map`, of an `edge` in DRAM, of a write `buffer`, or `sums`."""
 
+    kind: str
     owner: str
-    number: int
+    number: int = 0
+    reader: str = ""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What one turn of the array reads of every input, and the row that it ends, if it ends one."""
+    """What one row task reads of every input, the row that it ends, if it ends one, and the sums that it adds to."""
 
     reads: frozenset[int]
     makes: int | None
-    sums: Row | None = None
+    sums: int | None = None
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Tasks of a layer, and the rows of the frame that belong to them."""
+
+    layer: Layer
+    tasks: tuple[Task, ...]
+    arrived: tuple[int, ...] = ()
+
+    @property
+    def makes(self) -> list[int]:
+        """Rows that the turn ends."""
+        return [task.makes for task in self.tasks if task.makes is not None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A tile of a turn: `groups` are the output channels of each of its groups."""
+
+    number: int
+    frame: int
+    turn: int
+    layer: Layer
+    tile: int
+    groups: tuple[int, ...]
+    cycles: int
+    last_of_turn: bool
+
+
+@dataclass(frozen=True)
+class Load:
+    """A tile of weights (no `row`), a row of the frame that arrives (no `edge`), or a row of an edge in DRAM."""
+
+    step: Step
+    size: int
+    row: int | None = None
+    edge: Edge | None = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """A row that goes to DRAM after the last step of the turn that made it."""
+
+    step: Step
+    row: int
+    size: int
+
+
+@dataclass(eq=False)
+class Job:
+    """A step or a transfer in its unit's list."""
+
+    what: Step | Load | Store
+    takes: int
+    waits: list["Job"] = field(default_factory=list)
+    start: int | None = None
+    end: int | None = None
+
+    def over(self, now: int) -> bool:
+        """Whether it has ended."""
+        return self.end is not None and self.end <= now
+
+
+class Moved(NamedTuple):
+    """A transfer that was done. `place` is the step e of a load, f of a store, None where nobody waits."""
+
+    kind: str
+    frame: int
+    layer: str
+    row: int | None
+    size: int
+    step: int
+    place: int | None
+    start: int
+    end: int
 
 
 @dataclass
 class Account:
-    """Where the time of a frame went, what was moved, when each layer began and ended, and the fullest line memory."""
+    """What a run did; everything but `fits` is empty where the engine is too small."""
 
+    fits: bool = True
+    latency: int = 0
+    interval: int = 0
+    finishes: list[int] = field(default_factory=list)
     cycles: Counter[str] = field(default_factory=Counter)
     moved: Counter[str] = field(default_factory=Counter)
+    peak: int = 0
+    resident: frozenset[str] = frozenset()
+    spilled: frozenset[str] = frozenset()
     begin: dict[str, int] = field(default_factory=dict)
     finish: dict[str, int] = field(default_factory=dict)
-    peak: int = 0
-    fits: bool = True
-    stays: frozenset[str] = frozenset()
-    fetched: Counter[tuple[str, Row]] = field(default_factory=Counter)
-    written: Counter[Row] = field(default_factory=Counter)
-    weights: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def clock(self) -> int:
-        """Cycles up to now."""
-        return self.cycles.total()
+    steps: list[tuple[str, int, int, int]] = field(default_factory=list)
+    loads: list[Moved] = field(default_factory=list)
+    stores: list[Moved] = field(default_factory=list)
 
 
-@dataclass
+class TooSmall(Exception):
+    """Line or weight memory cannot hold what the page asks."""
+
+
+@dataclass(frozen=True)
 class Machine:
-    """A network on an engine, with the account of what was done so far."""
+    """A network on an engine: sizes of everything."""
 
     network: Network
-    engine: LineEngine
+    engine: Any
     activation_bits: int
     weight_bits: int
-    account: Account = field(default_factory=Account)
 
     def tasks(self, layer: Layer) -> list[Task]:
         """All row tasks of a layer in order."""
@@ -70,68 +155,66 @@ class Machine:
         if not disjoint_mean(layer):
             return [Task(frozenset(row for row in w if 0 <= row < rows_in), y) for y, w in enumerate(windows)]
         return [
-            Task(frozenset({row}), y if row == w[-1] else None, Row(f"{layer.name} sums", y) if len(w) > 1 else None)
+            Task(frozenset({row}), y if row == w[-1] else None, y if len(w) > 1 else None)
             for y, w in enumerate(windows)
             for row in w
         ]
 
-    def bytes_of(self, row: Row) -> int:
-        """What a row takes in line memory and on the way to DRAM."""
-        if row.owner.endswith(" sums"):
-            shape = self.network.shapes[row.owner.removesuffix(" sums")]
-            return 4 * shape.cols * shape.channels
-        shape = self.network.shapes[row.owner]
+    def row_bytes(self, owner: str) -> int:
+        """A row of a map."""
+        shape = self.network.shapes[owner]
         return whole_bytes(shape.cols * shape.channels * self.activation_bits)
 
-    def weight_bytes(self, layer: Layer) -> int:
-        """Weights in their own width, biases and shifts in 32 bits."""
-        channels = self.network.shapes[layer.name].channels
-        if layer.kind == "affine":
-            return whole_bytes(channels * self.weight_bits) + 4 * channels
-        if layer.kind != "conv":
-            return 0
-        inputs = self.network.shapes[layer.inputs[0]].channels
-        weights = layer.kernel.rows * layer.kernel.cols * inputs * channels
-        return whole_bytes(weights * self.weight_bits) + (4 * channels if layer.bias else 0)
+    def bytes_of(self, things: set[Thing]) -> int:
+        """Room that these take in line memory."""
+        total = 0
+        for thing in things:
+            shape = self.network.shapes[thing.owner]
+            total += 4 * shape.cols * shape.channels if thing.kind == "sums" else self.row_bytes(thing.owner)
+        return total
 
-    def transfer(self, cause: str, size: int) -> None:
-        """Move bytes from or to DRAM while the array waits."""
-        self.account.cycles[cause] += self.engine.dram_latency_cycles + portions(size, self.engine.dram_bytes_per_cycle)
-        self.account.moved[cause] += size
+    def groups(self, layer: Layer) -> tuple[int, ...]:
+        """Output channels of each group."""
+        channels = list(range(self.network.shapes[layer.name].channels))
+        return tuple(len(channels[first : first + self.engine.pe]) for first in channels[:: self.engine.pe])
 
-    def fetch_weights(self, layer: Layer) -> None:
-        """All weights of a layer, if it has any."""
-        if self.weight_bytes(layer):
-            self.transfer("weights", self.weight_bytes(layer))
-            self.account.weights[layer.name] += 1
-
-    def fetch(self, reader: str, row: Row) -> None:
-        """A row from DRAM."""
-        self.transfer("lines_in", self.bytes_of(row))
-        self.account.fetched[reader, row] += 1
-
-    def write(self, row: Row) -> None:
-        """A row to DRAM."""
-        self.transfer("lines_out", self.bytes_of(row))
-        self.account.written[row] += 1
-
-    def compute(self, layer: Layer) -> None:
-        """One row task of the array, counted turn by turn."""
+    def group_cycles(self, layer: Layer) -> int:
+        """Cycles of one group of one row task."""
         read, made = self.network.shapes[layer.inputs[0]], self.network.shapes[layer.name]
-        turns = len(range(0, made.channels, self.engine.pe))
+        cols, products = max(read.cols, made.cols), 1
         if layer.kind == "conv":
-            inner = layer.kernel.rows * layer.kernel.cols * read.channels
-            cycles = made.cols * turns * len(range(0, inner, self.engine.simd))
-        else:
-            cycles = max(read.cols, made.cols) * turns
-        self.account.cycles["compute"] += cycles
+            cols, products = made.cols, layer.kernel.rows * layer.kernel.cols * read.channels
+        inner = len(range(0, products, self.engine.simd)) if layer.kind == "conv" else 1
+        return len(range(0, cols, self.engine.lanes)) * inner
 
-    def occupy(self, rows: set[Row]) -> None:
-        """Note what line memory holds at this moment."""
-        total = sum(self.bytes_of(row) for row in rows)
-        self.account.peak = max(self.account.peak, total)
-        if total > self.engine.line_memory_bytes:
-            self.account.fits = False
+    def weight_bytes(self, layer: Layer, groups: tuple[int, ...] | None = None) -> int:
+        """Weights and biases of these groups of a layer, of all by default; each group is rounded up by itself."""
+        if layer.kind not in ("conv", "affine"):
+            return 0
+        of_a_channel, extra = 1, 4
+        if layer.kind == "conv":
+            inputs = self.network.shapes[layer.inputs[0]].channels
+            of_a_channel, extra = layer.kernel.rows * layer.kernel.cols * inputs, 4 * layer.bias
+        groups = self.groups(layer) if groups is None else groups
+        return sum(whole_bytes(size * of_a_channel * self.weight_bits) + size * extra for size in groups)
+
+    def transfer_cycles(self, size: int) -> int:
+        """Bursts, each with its latency, at a rate that is meant as it is written, in decimals."""
+        most = self.engine.dram_burst_bytes or size
+        bursts = [min(most, size - first) for first in range(0, size, most)]
+        rate = Fraction(repr(self.engine.dram_bytes_per_cycle))
+        return sum(self.engine.dram_latency_cycles + round_up(Fraction(burst) / rate) for burst in bursts)
+
+    def skip_edges(self) -> list[Edge]:
+        """Edges into an add or concat, from the frame or a layer that does not stand right before it."""
+        right_before = dict(zip(self.network.layers[1:], self.network.layers, strict=False))
+        return [
+            Edge(source, layer.name)
+            for layer in self.network.layers
+            if layer.kind in ("add", "concat")
+            for source in layer.inputs
+            if layer not in right_before or right_before[layer].name != source
+        ]
 
 
 def disjoint_mean(layer: Layer) -> bool:
@@ -144,145 +227,500 @@ def whole_bytes(bits: int) -> int:
     return (bits + 7) // 8
 
 
-def portions(size: int, bytes_a_cycle: float) -> int:
-    """Cycles that so many bytes take at a rate that is meant as it is written, in decimals."""
-    exact = Fraction(size) / Fraction(repr(bytes_a_cycle))
+def round_up(exact: Fraction) -> int:
+    """The next whole number."""
     return exact.numerator // exact.denominator + (exact.denominator > 1)
 
 
-def run(network: Network, engine: LineEngine, activation_bits: int = 8, weight_bits: int = 8) -> Account:
-    """A frame in the engine's schedule; `fits` is False where line memory is too small."""
+def run(network: Network, engine: Any, activation_bits: int = 8, weight_bits: int = 8, frames: int = 2) -> Account:
+    """So many frames in the engine's schedule."""
     machine = Machine(network, engine, activation_bits, weight_bits)
-    if engine.schedule == "line_by_line":
-        _line_by_line(machine)
-    else:
-        _layer_by_layer(machine)
-    return machine.account
+    try:
+        return _run(machine, frames)
+    except TooSmall:
+        return Account(fits=False)
 
 
-def _line_by_line(machine: Machine) -> None:
-    network, account = machine.network, machine.account
-    there: dict[str, set[int]] = {name: set() for name in (INPUT, *(layer.name for layer in network.layers))}
+def _run(machine: Machine, frames: int) -> Account:
+    turns = line_by_line(machine) if machine.engine.schedule == "line_by_line" else layer_by_layer(machine)
+    resident = residents(machine, turns)
+    tiles = {layer.name: tiles_of(machine, layer, resident) for layer in machine.network.layers}
+    in_dram = edges_in_dram(machine, turns)
+    held = holdings(machine, turns, in_dram)
+    peak = max(machine.bytes_of(things) for things in held)
+    if peak > machine.engine.line_memory_bytes:
+        raise TooSmall
+    steps = steps_of(machine, turns, tiles, frames)
+    loads = loads_of(machine, turns, steps, tiles, resident, in_dram)
+    stores = stores_of(machine, turns, steps, in_dram)
+    room = {
+        "lines": [machine.engine.line_memory_bytes - machine.bytes_of(held[step.turn]) for step in steps],
+        "weights": [
+            machine.engine.weight_memory_bytes - weights_held(machine, steps, step, tiles, resident) for step in steps
+        ],
+    }
+    load_places = places_of_loads(machine, loads, stores, room)
+    store_places = places_of_stores(machine, stores, steps, room["lines"])
+    jobs = {
+        "steps": [Job(step, step.cycles) for step in steps],
+        "loads": [Job(load, machine.transfer_cycles(load.size)) for load in loads],
+        "stores": [Job(store, machine.transfer_cycles(store.size)) for store in stores],
+    }
+    tell_waits(jobs, load_places, store_places)
+    movers = [jobs["loads"], jobs["stores"]]
+    if machine.engine.dma_channels == 1:
+        movers = [one_list(jobs, load_places)]
+    play([jobs["steps"], *movers])
+    account = told(machine, jobs, load_places, store_places, frames)
+    account.peak, account.resident = peak, frozenset(resident)
+    account.spilled = frozenset(str(edge) for edge in in_dram)
+    return account
+
+
+# Turns
+
+
+def line_by_line(machine: Machine) -> list[Turn]:
+    """After each arrival every layer does what is ready.
+
+    Reading: rows that arrive after a frame's last turn belong to no turn; nobody needs them and they are not loaded.
+    """
+    network, group = machine.network, machine.engine.row_group
+    there: dict[str, set[int]] = {name: set() for name in (INPUT, *network.by_name)}
     left = {layer.name: machine.tasks(layer) for layer in network.layers}
-    all_fit = sum(machine.weight_bytes(layer) for layer in network.layers) <= machine.engine.weight_memory_bytes
-    for number in range(network.shapes[INPUT].rows):
-        machine.fetch("the frame", Row(INPUT, number))
-        there[INPUT].add(number)
-        machine.occupy(_live(network, there, left) | _sums_begun(machine, left))
+    turns: list[Turn] = []
+    waiting: list[int] = []
+    rows = list(range(network.shapes[INPUT].rows))
+    while rows:
+        arriving, rows = rows[:group], rows[group:]
+        there[INPUT] |= set(arriving)
+        waiting += arriving
         for layer in network.layers:
-            _take_turn(machine, layer, there, left, all_fit=all_fit)
+            ready = [*takewhile(lambda t, n=layer: all(t.reads <= there[s] for s in n.inputs), left[layer.name])]
+            if ready:
+                turns.append(Turn(layer, tuple(ready), tuple(waiting)))
+                waiting = []
+                left[layer.name] = left[layer.name][len(ready) :]
+                there[layer.name] |= set(turns[-1].makes)
     assert not any(left.values())
-    assert account.finish.keys() == left.keys()
+    return turns
 
 
-def _take_turn(
-    machine: Machine, layer: Layer, there: dict[str, set[int]], left: dict[str, list[Task]], *, all_fit: bool
-) -> None:
-    network, account = machine.network, machine.account
-    first_of_turn = True
-    while left[layer.name] and all(left[layer.name][0].reads <= there[source] for source in layer.inputs):
-        task = left[layer.name][0]
-        account.begin.setdefault(layer.name, account.clock)
-        if all_fit:
-            due = account.weights[layer.name] == 0
-        else:
-            due = first_of_turn or machine.weight_bytes(layer) > machine.engine.weight_memory_bytes
-        if due:
-            machine.fetch_weights(layer)
-        first_of_turn = False
-        machine.compute(layer)
-        at_hand = {task.sums} if task.sums else set()
-        if task.makes is not None:
-            there[layer.name].add(task.makes)
-            if layer is network.layers[-1]:
-                at_hand.add(Row(layer.name, task.makes))
-        machine.occupy(_live(network, there, left) | _sums_begun(machine, left) | at_hand)
-        left[layer.name].pop(0)
-        if layer is network.layers[-1] and task.makes is not None:
-            machine.write(Row(layer.name, task.makes))
-        account.finish[layer.name] = account.clock
+def layer_by_layer(machine: Machine) -> list[Turn]:
+    """Every layer does all of its tasks."""
+    turns = []
+    for layer in machine.network.layers:
+        left = machine.tasks(layer)
+        while left:
+            turns.append(Turn(layer, tuple(left[: machine.engine.row_group])))
+            left = left[machine.engine.row_group :]
+    return turns
 
 
-def _live(network: Network, there: dict[str, set[int]], left: dict[str, list[Task]]) -> set[Row]:
-    """Of every map the rows from the first that a task to come needs."""
-    rows = set()
-    for name, numbers in there.items():
-        readers = [layer for layer in network.layers if name in layer.inputs]
-        wanted = {row for layer in readers for task in left[layer.name] for row in task.reads}
-        if wanted:
-            rows |= {Row(name, number) for number in numbers if number >= min(wanted)}
-    return rows
+# Weights
 
 
-def _sums_begun(machine: Machine, left: dict[str, list[Task]]) -> set[Row]:
-    """Sums that some tasks have added to and others have still to."""
+def residents(machine: Machine, turns: list[Turn]) -> set[str]:
+    """Layers with weights that stay in weight memory.
+
+    Reading: names or `all` that do not fit are too much for the engine.
+    """
+    size = {layer.name: machine.weight_bytes(layer) for layer in machine.network.layers if machine.weight_bytes(layer)}
+    wanted, memory = machine.engine.resident, machine.engine.weight_memory_bytes
+    if wanted == "auto":
+        if sum(size.values()) <= memory:
+            return set(size)
+        count = Counter(turn.layer.name for turn in turns)
+        order = list(size)
+        chosen: set[str] = set()
+        for name in sorted(size, key=lambda n: (-count[n], size[n], order.index(n))):
+            if 2 * sum(size[n] for n in chosen | {name}) <= memory:
+                chosen.add(name)
+        return chosen
+    names = {"none": set(), "all": set(size)}[wanted] if isinstance(wanted, str) else set(wanted) & set(size)
+    if sum(size[name] for name in names) > memory:
+        raise TooSmall
+    return names
+
+
+def resident_bytes(machine: Machine, resident: set[str]) -> int:
+    """R of the page."""
+    return sum(machine.weight_bytes(machine.network.by_name[name]) for name in resident)
+
+
+def tiles_of(machine: Machine, layer: Layer, resident: set[str]) -> list[tuple[int, ...]]:
+    """Groups of each tile of a layer.
+
+    Reading: every tile but the last has as many groups as fit if all are whole ones; a last group that is smaller does
+    not make room for one more.
+    """
+    groups = machine.groups(layer)
+    space = machine.engine.weight_memory_bytes - resident_bytes(machine, resident)
+    if layer.name in resident or machine.weight_bytes(layer) <= space:
+        return [groups]
+    one = machine.weight_bytes(layer, groups[:1])
+    if one > space:
+        raise TooSmall
+    halved = machine.engine.prefetch > 0 and 2 * one <= space
+    many = 1
+    while (many + 1) * one * (2 if halved else 1) <= space:
+        many += 1
+    return [groups[first : first + many] for first in range(0, len(groups), many)]
+
+
+def swaps(machine: Machine, step: Step, resident: set[str]) -> bool:
+    """Whether a step's weights are of those that come and go."""
+    return step.layer.name not in resident and machine.weight_bytes(step.layer) > 0
+
+
+def weights_held(
+    machine: Machine, steps: list[Step], step: Step, tiles: dict[str, list[tuple[int, ...]]], resident: set[str]
+) -> int:
+    """Weight memory during a step."""
+    always = resident_bytes(machine, resident)
+    if swaps(machine, step, resident):
+        return always + machine.weight_bytes(step.layer, step.groups)
+    before = next((s for s in reversed(steps[: step.number]) if swaps(machine, s, resident)), None)
+    after = next((s for s in steps[step.number + 1 :] if swaps(machine, s, resident)), None)
+    if before and after and before.layer == after.layer and len(tiles[before.layer.name]) == 1:
+        return always + machine.weight_bytes(before.layer)
+    return always
+
+
+# Lines
+
+
+def wanted_rows(left: dict[str, list[Task]], readers: set[str]) -> set[int]:
+    """Rows that tasks to come of these readers need of each of their inputs."""
+    return {row for reader in readers for task in left[reader] for row in task.reads}
+
+
+def holdings(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> list[set[Thing]]:
+    """What line memory holds during each turn of a frame.
+
+    Reading: rows before the first that is still needed are not there, even those that the turn makes or that arrive
+    for it. A row between two that an edge in DRAM has loaded takes its room though nobody loads it.
+    """
+    network = machine.network
+    left = {layer.name: machine.tasks(layer) for layer in network.layers}
+    made: dict[str, set[int]] = {name: set() for name in (INPUT, *network.by_name)}
+    loaded: dict[Edge, set[int]] = {edge: set() for edge in in_dram}
+    result = []
+    for turn in turns:
+        made[INPUT] |= set(turn.arrived)
+        made[turn.layer.name] |= set(turn.makes)
+        for edge in in_dram:
+            if edge.target == turn.layer.name:
+                loaded[edge] |= {row for task in turn.tasks for row in task.reads}
+        now: set[Thing] = set()
+        for source, numbers in made.items():
+            readers = {edge.target for edge in network.edges if edge.source == source and edge not in in_dram}
+            wanted = wanted_rows(left, readers)
+            now |= {Thing("map", source, row) for row in numbers if wanted and row >= min(wanted)}
+        for edge, numbers in loaded.items():
+            wanted = wanted_rows(left, {edge.target})
+            if wanted and numbers:
+                now |= {Thing("edge", edge.source, row, edge.target) for row in range(min(wanted), max(numbers) + 1)}
+        now |= sums_begun(machine, left)
+        now |= {Thing("sums", turn.layer.name) for task in turn.tasks if task.sums is not None}
+        left[turn.layer.name] = left[turn.layer.name][len(turn.tasks) :]
+        now |= sums_begun(machine, left)
+        if written(network, turn.layer.name, in_dram):
+            now |= {Thing("buffer", turn.layer.name, row) for row in turn.makes}
+        result.append(now)
+    return result
+
+
+def sums_begun(machine: Machine, left: dict[str, list[Task]]) -> set[Thing]:
+    """A row of sums of every mean with sums that some tasks have added to and others have still to."""
     begun = set()
     for layer in machine.network.layers:
-        done = machine.tasks(layer)[: -len(left[layer.name]) or None]
-        begun |= {task.sums for task in done if task.sums} & {task.sums for task in left[layer.name] if task.sums}
+        to_come = left[layer.name]
+        tasks = machine.tasks(layer)
+        done = tasks[: len(tasks) - len(to_come)]
+        if {task.sums for task in done} & {task.sums for task in to_come} - {None}:
+            begun.add(Thing("sums", layer.name))
     return begun
 
 
-def _layer_by_layer(machine: Machine) -> None:
-    network, account = machine.network, machine.account
-    work = {layer.name: _working_rows(machine, layer) for layer in network.layers}
-    for rows in work.values():
-        machine.occupy(rows)
-    if not account.fits:
-        return
-    places = _places(machine, work)
-    account.stays = frozenset(places)
+def written(network: Network, name: str, in_dram: set[Edge]) -> bool:
+    """Whether a layer's rows go to DRAM."""
+    return name == network.output.name or any(edge.source == name for edge in in_dram)
+
+
+def edges_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
+    """Edges whose rows their reader loads."""
+    if machine.engine.schedule == "line_by_line":
+        return _skips_in_dram(machine, turns)
+    return _maps_in_dram(machine, turns)
+
+
+def _skips_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
+    """Reading: what an edge takes are the rows that its reader still needs, whoever else needs them too.
+
+    Reading: an edge that takes nothing in the fullest step may be the one that goes, if none takes anything there.
+    """
+    skips = machine.skip_edges()
+    if machine.engine.skips == "spill":
+        return set(skips)
+    in_dram: set[Edge] = set()
+    while machine.engine.skips == "auto":
+        sizes = [machine.bytes_of(things) for things in holdings(machine, turns, in_dram)]
+        on_chip = [edge for edge in skips if edge not in in_dram]
+        if max(sizes) <= machine.engine.line_memory_bytes or not on_chip:
+            break
+        fullest = sizes.index(max(sizes))
+        takes = [machine.row_bytes(e.source) * len(_rows_of_edge(machine, turns, fullest, e)) for e in on_chip]
+        in_dram.add(on_chip[takes.index(max(takes))])
+    return in_dram
+
+
+def _rows_of_edge(machine: Machine, turns: list[Turn], number: int, edge: Edge) -> set[int]:
+    """Rows that an edge on chip keeps during a turn."""
+    reader = machine.network.by_name[edge.target]
+    done = [task for turn in turns[:number] if turn.layer == reader for task in turn.tasks]
+    wanted = {row for task in machine.tasks(reader)[len(done) :] for row in task.reads}
+    there = {row for turn in turns[: number + 1] for row in turn.arrived if edge.source == INPUT}
+    there |= {row for turn in turns[: number + 1] for row in turn.makes if edge.source == turn.layer.name}
+    return {row for row in there if wanted and row >= min(wanted)}
+
+
+def _maps_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
+    """Reading: "all that is there then without it" is what the turn holds if the map is on chip, less the map."""
+    network = machine.network
+    in_dram = set(network.edges)
     for layer in network.layers:
-        machine.occupy(work[layer.name] | {row for rows, life in places.values() if layer.name in life for row in rows})
-        account.begin[layer.name] = account.clock
-        _make_all(machine, layer)
-        account.finish[layer.name] = account.clock
+        edges = {edge for edge in network.edges if edge.source == layer.name}
+        if not edges or (machine.engine.skips == "spill" and edges & set(machine.skip_edges())):
+            continue
+        readers = {edge.target for edge in edges}
+        first = min(number for number, turn in enumerate(turns) if turn.layer == layer)
+        last = max(number for number, turn in enumerate(turns) if turn.layer.name in readers)
+        life = holdings(machine, turns, in_dram - edges)[first : last + 1]
+        if all(machine.bytes_of(things) <= machine.engine.line_memory_bytes for things in life):
+            in_dram -= edges
+    return in_dram
 
 
-def _make_all(machine: Machine, layer: Layer) -> None:
-    tasks = machine.tasks(layer)
-    every_row = machine.weight_bytes(layer) > machine.engine.weight_memory_bytes
-    for number, task in enumerate(tasks):
-        if number == 0 or every_row:
-            machine.fetch_weights(layer)
-        machine.compute(layer)
-        if task.makes is not None and layer.name not in machine.account.stays:
-            machine.write(Row(layer.name, task.makes))
-    for source in layer.inputs:
-        if source not in machine.account.stays:
-            for number in range(machine.network.shapes[source].rows):
-                machine.fetch(layer.name, Row(source, number))
+# Lists
 
 
-def _working_rows(machine: Machine, layer: Layer) -> set[Row]:
-    """The fewest rows that a layer works with; numbers below 0 keep them apart from rows that stay."""
-    rows = {Row(layer.name, -1)}
-    for source in layer.inputs:
-        height = 1 if disjoint_mean(layer) else min(layer.kernel.rows, machine.network.shapes[source].rows)
-        rows |= {Row(source, -1 - number) for number in range(height)}
-    return rows | {task.sums for task in machine.tasks(layer)[:1] if task.sums}
+def steps_of(machine: Machine, turns: list[Turn], tiles: dict[str, list[tuple[int, ...]]], frames: int) -> list[Step]:
+    """Every frame's turns, a step for each tile."""
+    steps: list[Step] = []
+    for frame in range(frames):
+        for number, turn in enumerate(turns):
+            parts = tiles[turn.layer.name]
+            for tile, groups in enumerate(parts):
+                last = tile == len(parts) - 1
+                cycles = len(turn.tasks) * len(groups) * machine.group_cycles(turn.layer) + EMPTYING_CYCLES * last
+                steps.append(Step(len(steps), frame, number, turn.layer, tile, groups, cycles, last))
+    return steps
 
 
-def _places(machine: Machine, work: dict[str, set[Row]]) -> dict[str, tuple[set[Row], set[str]]]:
-    """The maps that stay, their rows, and the layers during which they do."""
-    order = [layer.name for layer in machine.network.layers]
-    places: dict[str, tuple[set[Row], set[str]]] = {}
-    for made, name in enumerate(order[:-1]):
-        last = max(order.index(layer.name) for layer in machine.network.layers if name in layer.inputs)
-        life = set(order[made : last + 1])
-        rows = {Row(name, number) for number in range(machine.network.shapes[name].rows)}
-        if all(_fits_during(machine, step, rows, places, work) for step in life):
-            places[name] = rows, life
+def loads_of(
+    machine: Machine,
+    turns: list[Turn],
+    steps: list[Step],
+    tiles: dict[str, list[tuple[int, ...]]],
+    resident: set[str],
+    in_dram: set[Edge],
+) -> list[Load]:
+    """Before a turn's first step its tile, rows of the frame, rows of edges in DRAM; before each further step its tile.
+
+    Reading: of an edge in DRAM the rows that the reader's tasks need are loaded, no others.
+    """
+    loads: list[Load] = []
+    last_there = ""
+    here: set[tuple[int, Edge, int]] = set()
+    for step in steps:
+        name, turn = step.layer.name, turns[step.turn]
+        if swaps(machine, step, resident):
+            if last_there != name or len(tiles[name]) > 1:
+                loads.append(Load(step, machine.weight_bytes(step.layer, step.groups)))
+            last_there = name
+        if step.tile > 0:
+            continue
+        if machine.engine.schedule == "line_by_line":
+            loads += [Load(step, machine.row_bytes(INPUT), row) for row in turn.arrived]
+        for edge in [Edge(source, name) for source in step.layer.inputs]:
+            wanted = sorted({row for task in turn.tasks for row in task.reads})
+            for row in wanted:
+                if edge in in_dram and (step.frame, edge, row) not in here:
+                    loads.append(Load(step, machine.row_bytes(edge.source), row, edge))
+                    here.add((step.frame, edge, row))
+    return loads
+
+
+def stores_of(machine: Machine, turns: list[Turn], steps: list[Step], in_dram: set[Edge]) -> list[Store]:
+    """Every row that goes to DRAM, in the order of the turns."""
+    return [
+        Store(step, row, machine.row_bytes(step.layer.name))
+        for step in steps
+        if step.last_of_turn and written(machine.network, step.layer.name, in_dram)
+        for row in turns[step.turn].makes
+    ]
+
+
+def maker_of(load: Load, stores: list[Store]) -> Store | None:
+    """The store that brought a row to DRAM, if it was not there from the start."""
+    if load.edge is None or load.edge.source == INPUT:
+        return None
+    [found] = [
+        store
+        for store in stores
+        if (store.step.frame, store.step.layer.name, store.row) == (load.step.frame, load.edge.source, load.row)
+    ]
+    return found
+
+
+def places_of_loads(machine: Machine, loads: list[Load], stores: list[Store], room: dict[str, list[int]]) -> list[int]:
+    """The step e from which each load has its place."""
+    places: list[int] = []
+    before = 0
+    for load in loads:
+        memory = room["weights" if load.row is None else "lines"]
+        maker = maker_of(load, stores)
+        place = wish = load.step.number
+        while (
+            wish - place < machine.engine.prefetch
+            and place > 0
+            and place > before
+            and memory[place - 1] >= load.size
+            and (maker is None or place - 1 > maker.step.number)
+        ):
+            place -= 1
+            memory[place] -= load.size
+        places.append(place)
+        before = place
     return places
 
 
-def _fits_during(
+def places_of_stores(machine: Machine, stores: list[Store], steps: list[Step], room: list[int]) -> list[int | None]:
+    """The step f before which each store must have ended; None where there is no such step."""
+    places: list[int | None] = []
+    for store in stores:
+        raised = 0
+        place = store.step.number + 1
+        while raised < machine.engine.prefetch and place < len(steps) and room[place] >= store.size:
+            room[place] -= store.size
+            place += 1
+            raised += 1
+        places.append(place if place < len(steps) else None)
+    return places
+
+
+# Time
+
+
+def tell_waits(jobs: dict[str, list[Job]], load_places: list[int], store_places: list[int | None]) -> None:
+    """What each job waits for besides its turn in its unit's list."""
+    steps = jobs["steps"]
+    store_of = {id(job.what): job for job in jobs["stores"]}
+    stores = [job.what for job in jobs["stores"]]
+    for job, place in zip(jobs["loads"], load_places, strict=True):
+        if place > 0:
+            job.waits.append(steps[place - 1])
+        maker = maker_of(job.what, stores)
+        if maker is not None:
+            job.waits.append(store_of[id(maker)])
+        steps[job.what.step.number].waits.append(job)
+    for job, place in zip(jobs["stores"], store_places, strict=True):
+        job.waits.append(steps[job.what.step.number])
+        if place is not None:
+            steps[place].waits.append(job)
+
+
+def one_list(jobs: dict[str, list[Job]], load_places: list[int]) -> list[Job]:
+    """Loads and stores of a single channel: a turn's stores right before the first load that comes after the turn."""
+    merged: list[Job] = []
+    waiting = deque(jobs["stores"])
+    for job, place in zip(jobs["loads"], load_places, strict=True):
+        while waiting and place - 1 >= waiting[0].what.step.number:
+            merged.append(waiting.popleft())
+        merged.append(job)
+    return [*merged, *waiting]
+
+
+def play(units: list[list[Job]]) -> None:
+    """Step a clock from end to end; each unit that is free looks whether the head of its list may start."""
+    queues = [deque(unit) for unit in units]
+    busy: list[Job | None] = [None for _ in units]
+    now = 0
+    while True:
+        busy = [job if job is not None and not job.over(now) else None for job in busy]
+        for number, queue in enumerate(queues):
+            if busy[number] is None and queue and all(job.over(now) for job in queue[0].waits):
+                job = queue.popleft()
+                assert job.takes > 0
+                job.start, job.end = now, now + job.takes
+                busy[number] = job
+        ends = [job.end for job in busy if job is not None]
+        if not ends:
+            assert not any(queues), "every unit waits for another"
+            return
+        now = min(ends)
+
+
+def told(
     machine: Machine,
-    step: str,
-    rows: set[Row],
-    places: dict[str, tuple[set[Row], set[str]]],
-    work: dict[str, set[Row]],
-) -> bool:
-    staying = {row for others, life in places.values() if step in life for row in others}
-    total = sum(machine.bytes_of(row) for row in rows | staying | work[step])
-    return total <= machine.engine.line_memory_bytes
+    jobs: dict[str, list[Job]],
+    load_places: list[int],
+    store_places: list[int | None],
+    frames: int,
+) -> Account:
+    """What a simulation reports."""
+    account = Account()
+    account.steps = [(job.what.layer.name, job.what.tile, job.start, job.end) for job in jobs["steps"]]
+    for job, place in zip(jobs["loads"], load_places, strict=True):
+        load = job.what
+        layer = load.edge.source if load.edge else (load.step.layer.name if load.row is None else INPUT)
+        where = (load.step.frame, layer, load.row, load.size, load.step.number, place, job.start, job.end)
+        account.loads.append(Moved(load_kind(machine, load), *where))
+    for job, place in zip(jobs["stores"], store_places, strict=True):
+        store, name = job.what, job.what.step.layer.name
+        kind = "lines_out" if name == machine.network.output.name else "spills_out"
+        where = (store.step.frame, name, store.row, store.size, store.step.number, place, job.start, job.end)
+        account.stores.append(Moved(kind, *where))
+    account.finishes = [max(s.end for s in account.stores if s.frame == frame) for frame in range(frames)]
+    account.latency = account.finishes[0]
+    account.interval = account.finishes[1] - account.finishes[0] if frames > 1 else 0
+    for moved in (*account.loads, *account.stores):
+        account.moved[moved.kind] += moved.size if moved.frame == 0 else 0
+    _tell_cycles(account, [job for job in jobs["steps"] if job.what.frame == 0])
+    return account
+
+
+def load_kind(machine: Machine, load: Load) -> str:
+    """What a load counts as."""
+    if load.row is None:
+        return "weights"
+    if load.edge is None:
+        return "lines_in"
+    first_reader = next(layer.name for layer in machine.network.layers if load.edge.source in layer.inputs)
+    rows_of_frame = load.edge.source == INPUT and machine.engine.schedule == "layer_by_layer"
+    return "lines_in" if rows_of_frame and load.edge.target == first_reader else "spills_in"
+
+
+def _tell_cycles(account: Account, steps: list[Job]) -> None:
+    """Where the time of the first frame went.
+
+    Reading: if the frame's last step ends after its last store, drain is below 0 by that.
+    """
+    before = 0
+    for job in steps:
+        name = job.what.layer.name
+        account.begin.setdefault(name, job.start)
+        account.finish[name] = job.end
+        account.cycles["compute"] += job.takes
+        if job.start > before:
+            causes = {_cause(other) for other in job.waits if other.end == job.start}
+            account.cycles[next(c for c in ("weights", "lines_in", "lines_out") if c in causes)] += job.start - before
+        before = job.end
+    account.cycles["drain"] += account.latency - before
+
+
+def _cause(job: Job) -> str:
+    if isinstance(job.what, Store):
+        return "lines_out"
+    return "weights" if job.what.row is None else "lines_in"

@@ -2,6 +2,7 @@
 
 from math import gcd
 from random import Random
+from types import SimpleNamespace
 
 import msgspec
 
@@ -41,6 +42,35 @@ def random_pipeline(seed: int, network: Network) -> Pipeline:
         buffers=_buffers(rng, network),
         source_channels=_port(rng, network.shapes[INPUT].channels),
         sink_channels=_port(rng, network.shapes[network.output.name].channels),
+    )
+
+
+def random_engine(seed: int, network: Network) -> SimpleNamespace:
+    """All fields of a line engine; at times too small for the network, at times with room for all of it."""
+    rng = Random(f"line engine {seed}")
+    rows = {name: shape.cols * shape.channels for name, shape in network.shapes.items()}
+    maps = sum(rows[name] * shape.rows for name, shape in network.shapes.items())
+    weights = network.parameters + 3 * sum(network.shapes[layer.name].channels for layer in network.layers)
+    lines = (rng.randint(1, maps), rng.randint(max(rows.values()), 3 * sum(rows.values())), 3 * maps, 10**6)
+    space = (rng.randint(0, 60), rng.randint(weights // 8, weights), rng.randint(weights // 2, 2 * weights + 60), 10**6)
+    some = tuple(layer.name for layer in network.layers if rng.random() < 0.3)
+    return SimpleNamespace(
+        name=f"random{seed}",
+        pe=rng.randint(1, 5),
+        simd=rng.randint(1, 7),
+        lanes=rng.choice((1, 1, 2, 3, 8)),
+        line_memory_bytes=rng.choice((*lines, lines[1])),
+        weight_memory_bytes=rng.choice((*space, space[1])),
+        dram_bytes_per_cycle=rng.choice((0.3, 0.7, 1.0, 1.6, 2.5, 8.0)),
+        dram_latency_cycles=rng.choice((0, 1, 7, 40)),
+        dram_burst_bytes=rng.choice((0, 0, 1, 5, 16, 64)),
+        dma_channels=rng.choice((1, 2)),
+        row_group=rng.choice((1, 1, 1, 2, 3, 20)),
+        prefetch=rng.choice((0, 1, 2, 3, 5, 16, 1000)),
+        resident=rng.choice(("none", "all", "auto", "auto", some)),
+        skips=rng.choice(("keep", "spill", "auto", "auto")),
+        schedule=rng.choice(("line_by_line", "layer_by_layer")),
+        clock_mhz=100.0,
     )
 
 
