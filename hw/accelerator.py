@@ -17,6 +17,8 @@ from hw.files import read_yaml
 
 Schedule = Literal["layer_by_layer", "line_by_line"]
 Ram = Literal["lut", "block"]
+Resident = Literal["none", "all", "auto"]
+Skips = Literal["auto", "keep", "spill"]
 BUDGET_CLOCK_MHZ = 200.0
 """Clock of a budget that names none: assumed."""
 DEFAULT_BUDGET = "pipeline-256"
@@ -114,10 +116,9 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field=
 
 
 class LineEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="machine", tag="line_engine"):
-    """One array of `pe` x `simd` multipliers, line memory, weight memory, and a DMA channel to DRAM.
+    """One array of `pe` x `simd` multipliers for `lanes` pixels, line memory, weight memory, DMA to DRAM.
 
-    A transfer of n bytes takes `dram_latency_cycles + ceil(n / dram_bytes_per_cycle)` cycles. `source` says where the
-    figures come from.
+    What every field means in cycles and bytes: docs/line_engine.md. `source` says where the figures come from.
     """
 
     name: str
@@ -130,23 +131,33 @@ class LineEngine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_fi
     clock_mhz: float
     schedule: Schedule = "line_by_line"
     source: str = ""
+    lanes: int = 1
+    row_group: int = 1
+    prefetch: int = 16
+    resident: Resident | tuple[str, ...] = "auto"
+    skips: Skips = "auto"
+    dma_channels: Literal[1, 2] = 2
+    dram_burst_bytes: int = 0
 
     def __post_init__(self) -> None:
         _positive(
             f"machine {self.name}",
             pe=self.pe,
             simd=self.simd,
+            lanes=self.lanes,
+            row_group=self.row_group,
             line_memory_bytes=self.line_memory_bytes,
             dram_bytes_per_cycle=self.dram_bytes_per_cycle,
             clock_mhz=self.clock_mhz,
         )
-        if self.dram_latency_cycles < 0 or self.weight_memory_bytes < 0:
-            raise BadInput(f"machine {self.name}: a latency or a memory below 0 was found")
+        for key in ("dram_latency_cycles", "weight_memory_bytes", "prefetch", "dram_burst_bytes"):
+            if getattr(self, key) < 0:
+                raise BadInput(f"machine {self.name}: {key} {getattr(self, key)} was found, at least 0 is wanted")
 
     @property
     def macs(self) -> int:
         """Multipliers of the array."""
-        return self.pe * self.simd
+        return self.pe * self.simd * self.lanes
 
 
 Machine = Pipeline | Budget | LineEngine
@@ -159,22 +170,38 @@ _LINE_ENGINES = {
             pe=8,
             simd=8,
             line_memory_bytes=32 * 1024,
-            weight_memory_bytes=16 * 1024,
+            weight_memory_bytes=32 * 1024,
             dram_bytes_per_cycle=4.0,
             dram_latency_cycles=40,
             clock_mhz=200.0,
-            source="assumed: a block of 64 MACs beside a 32-bit DRAM port, no product",
+            source="assumed: 64 MACs as in a camera's signal processor, beside a 32-bit DRAM port; no product",
         ),
         LineEngine(
             name="line-128",
             pe=16,
             simd=8,
             line_memory_bytes=64 * 1024,
-            weight_memory_bytes=32 * 1024,
+            weight_memory_bytes=48 * 1024,
+            dram_bytes_per_cycle=1.0,
+            dram_latency_cycles=64,
+            clock_mhz=500.0,
+            dram_burst_bytes=128,
+            source="as Arm's Ethos-U55 of 128 MACs in Vela's system configuration High_End_Embedded: 500 MHz, off-chip "
+            "memory of a byte a cycle, 64 cycles of latency, bursts of 128 bytes; on-chip memories assumed",
+        ),
+        LineEngine(
+            name="line-216",
+            pe=8,
+            simd=9,
+            lanes=3,
+            line_memory_bytes=256 * 1024,
+            weight_memory_bytes=256 * 1024,
             dram_bytes_per_cycle=8.0,
-            dram_latency_cycles=60,
-            clock_mhz=400.0,
-            source="assumed: 128 MACs a cycle as the largest of the microNPU class, memories ours",
+            dram_latency_cycles=30,
+            clock_mhz=100.0,
+            dram_burst_bytes=128,
+            source="216 of the 220 DSP slices and 512 of the 630 kB block RAM of an XC7Z020 (DS190), one 64-bit AXI3 "
+            "port with bursts of 16 words (UG585); clock and latency assumed",
         ),
     )
 }

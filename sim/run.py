@@ -7,7 +7,7 @@ from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
 from hw.network import Network
 from hw.passes import executed
 from hw.student import Student
-from sim import engine, fifos, folding, kernels_engine, kernels_pipeline, pipeline, sensor
+from sim import engine, fifos, folding, kernels_engine, kernels_pipeline, line_sensor, pipeline, sensor
 from sim.fifos import Sizing
 from sim.result import Precision, Result
 from sim.sensor import Watch
@@ -40,14 +40,16 @@ def size_fifos(
     return made, fifos.size(form, made, precision)
 
 
-def watch(network: Network, machine: Pipeline | Budget, source: Source) -> Watch:
-    """A network on a pipeline behind a sensor, in the form that hardware runs.
+def watch(network: Network, machine: Machine, source: Source, precision: Precision = Precision()) -> Watch:
+    """A network on a machine behind a sensor, in the form that hardware runs.
 
     Raises:
-        PacemakerError: as `sim.sensor.watch`.
+        PacemakerError: as `sim.sensor.watch` and `sim.line_sensor.watch`.
     """
     form = executed(network)
-    return sensor.watch(form, folding.settled(form, machine), source)
+    if isinstance(machine, LineEngine):
+        return line_sensor.watch(form, machine, source, precision)
+    return sensor.watch(form, folding.settled(form, machine, precision), source)
 
 
 def named(name: str) -> tuple[Network, Precision]:
@@ -77,4 +79,4 @@ def kernel_ready(machine: Machine) -> bool:
     """Whether the machine's kernel is there in this process, compiled or read from numba's disk cache."""
     if not isinstance(machine, LineEngine):
         return bool(kernels_pipeline.run_one.signatures)
-    return bool(kernels_engine.line_by_line.signatures or kernels_engine.layer_by_layer.signatures)
+    return bool(kernels_engine.clock.signatures)

@@ -232,7 +232,7 @@ def round_up(exact: Fraction) -> int:
     return exact.numerator // exact.denominator + (exact.denominator > 1)
 
 
-def run(network: Network, engine: Any, activation_bits: int = 8, weight_bits: int = 8, frames: int = 2) -> Account:
+def run(network: Network, engine: Any, activation_bits: int = 8, weight_bits: int = 8, frames: int = 3) -> Account:
     """So many frames in the engine's schedule."""
     machine = Machine(network, engine, activation_bits, weight_bits)
     try:
@@ -247,11 +247,11 @@ def _run(machine: Machine, frames: int) -> Account:
     tiles = {layer.name: tiles_of(machine, layer, resident) for layer in machine.network.layers}
     in_dram = edges_in_dram(machine, turns)
     held = holdings(machine, turns, in_dram)
-    peak = max(machine.bytes_of(things) for things in held)
+    peak = fullest(machine, turns, in_dram)
     if peak > machine.engine.line_memory_bytes:
         raise TooSmall
     steps = steps_of(machine, turns, tiles, frames)
-    loads = loads_of(machine, turns, steps, tiles, resident, in_dram)
+    loads = loads_of(machine, turns, steps, tiles, resident, in_dram, held)
     stores = stores_of(machine, turns, steps, in_dram)
     room = {
         "lines": [machine.engine.line_memory_bytes - machine.bytes_of(held[step.turn]) for step in steps],
@@ -260,7 +260,7 @@ def _run(machine: Machine, frames: int) -> Account:
         ],
     }
     load_places = places_of_loads(machine, loads, stores, room)
-    store_places = places_of_stores(machine, stores, steps, room["lines"])
+    store_places = places_of_stores(machine, loads, stores, steps, room["lines"])
     jobs = {
         "steps": [Job(step, step.cycles) for step in steps],
         "loads": [Job(load, machine.transfer_cycles(load.size)) for load in loads],
@@ -269,7 +269,7 @@ def _run(machine: Machine, frames: int) -> Account:
     tell_waits(jobs, load_places, store_places)
     movers = [jobs["loads"], jobs["stores"]]
     if machine.engine.dma_channels == 1:
-        movers = [one_list(jobs, load_places)]
+        movers = [one_list(jobs, store_places)]
     play([jobs["steps"], *movers])
     account = told(machine, jobs, load_places, store_places, frames)
     account.peak, account.resident = peak, frozenset(resident)
@@ -281,28 +281,27 @@ def _run(machine: Machine, frames: int) -> Account:
 
 
 def line_by_line(machine: Machine) -> list[Turn]:
-    """After each arrival every layer does what is ready.
-
-    Reading: rows that arrive after a frame's last turn belong to no turn; nobody needs them and they are not loaded.
-    """
+    """Rounds: rows of the frame arrive, as long as there are some, then every layer does some of what is ready."""
     network, group = machine.network, machine.engine.row_group
     there: dict[str, set[int]] = {name: set() for name in (INPUT, *network.by_name)}
     left = {layer.name: machine.tasks(layer) for layer in network.layers}
     turns: list[Turn] = []
     waiting: list[int] = []
     rows = list(range(network.shapes[INPUT].rows))
-    while rows:
+    while any(left.values()):
         arriving, rows = rows[:group], rows[group:]
         there[INPUT] |= set(arriving)
         waiting += arriving
+        turns_before = len(turns)
         for layer in network.layers:
             ready = [*takewhile(lambda t, n=layer: all(t.reads <= there[s] for s in n.inputs), left[layer.name])]
-            if ready:
-                turns.append(Turn(layer, tuple(ready), tuple(waiting)))
+            doing = ready[:group]
+            if doing:
+                turns.append(Turn(layer, tuple(doing), tuple(waiting)))
                 waiting = []
-                left[layer.name] = left[layer.name][len(ready) :]
+                left[layer.name] = left[layer.name][len(doing) :]
                 there[layer.name] |= set(turns[-1].makes)
-    assert not any(left.values())
+        assert arriving or len(turns) > turns_before, "a round in which nothing happens"
     return turns
 
 
@@ -321,10 +320,7 @@ def layer_by_layer(machine: Machine) -> list[Turn]:
 
 
 def residents(machine: Machine, turns: list[Turn]) -> set[str]:
-    """Layers with weights that stay in weight memory.
-
-    Reading: names or `all` that do not fit are too much for the engine.
-    """
+    """Layers with weights that stay in weight memory."""
     size = {layer.name: machine.weight_bytes(layer) for layer in machine.network.layers if machine.weight_bytes(layer)}
     wanted, memory = machine.engine.resident, machine.engine.weight_memory_bytes
     if wanted == "auto":
@@ -333,8 +329,10 @@ def residents(machine: Machine, turns: list[Turn]) -> set[str]:
         count = Counter(turn.layer.name for turn in turns)
         order = list(size)
         chosen: set[str] = set()
+        largest = max(machine.weight_bytes(layer, machine.groups(layer)[:1]) for layer in machine.network.layers)
         for name in sorted(size, key=lambda n: (-count[n], size[n], order.index(n))):
-            if 2 * sum(size[n] for n in chosen | {name}) <= memory:
+            together = sum(size[n] for n in chosen | {name})
+            if together <= memory - max(round_up(Fraction(memory, 2)), largest):
                 chosen.add(name)
         return chosen
     names = {"none": set(), "all": set(size)}[wanted] if isinstance(wanted, str) else set(wanted) & set(size)
@@ -395,12 +393,14 @@ def wanted_rows(left: dict[str, list[Task]], readers: set[str]) -> set[int]:
     return {row for reader in readers for task in left[reader] for row in task.reads}
 
 
-def holdings(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> list[set[Thing]]:
-    """What line memory holds during each turn of a frame.
+def span(turn: Turn) -> set[int]:
+    """Rows from the first that a turn needs of each input to the last."""
+    wanted = {row for task in turn.tasks for row in task.reads}
+    return set(range(min(wanted), max(wanted) + 1))
 
-    Reading: rows before the first that is still needed are not there, even those that the turn makes or that arrive
-    for it. A row between two that an edge in DRAM has loaded takes its room though nobody loads it.
-    """
+
+def holdings(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> list[set[Thing]]:
+    """What line memory holds during each turn of a frame."""
     network = machine.network
     left = {layer.name: machine.tasks(layer) for layer in network.layers}
     made: dict[str, set[int]] = {name: set() for name in (INPUT, *network.by_name)}
@@ -411,7 +411,7 @@ def holdings(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> list[se
         made[turn.layer.name] |= set(turn.makes)
         for edge in in_dram:
             if edge.target == turn.layer.name:
-                loaded[edge] |= {row for task in turn.tasks for row in task.reads}
+                loaded[edge] |= span(turn)
         now: set[Thing] = set()
         for source, numbers in made.items():
             readers = {edge.target for edge in network.edges if edge.source == source and edge not in in_dram}
@@ -420,7 +420,7 @@ def holdings(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> list[se
         for edge, numbers in loaded.items():
             wanted = wanted_rows(left, {edge.target})
             if wanted and numbers:
-                now |= {Thing("edge", edge.source, row, edge.target) for row in range(min(wanted), max(numbers) + 1)}
+                now |= {Thing("edge", edge.source, row, edge.target) for row in numbers if row >= min(wanted)}
         now |= sums_begun(machine, left)
         now |= {Thing("sums", turn.layer.name) for task in turn.tasks if task.sums is not None}
         left[turn.layer.name] = left[turn.layer.name][len(turn.tasks) :]
@@ -434,7 +434,7 @@ def holdings(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> list[se
 def sums_begun(machine: Machine, left: dict[str, list[Task]]) -> set[Thing]:
     """A row of sums of every mean with sums that some tasks have added to and others have still to."""
     begun = set()
-    for layer in machine.network.layers:
+    for layer in filter(disjoint_mean, machine.network.layers):
         to_come = left[layer.name]
         tasks = machine.tasks(layer)
         done = tasks[: len(tasks) - len(to_come)]
@@ -456,33 +456,23 @@ def edges_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
 
 
 def _skips_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
-    """Reading: what an edge takes are the rows that its reader still needs, whoever else needs them too.
-
-    Reading: an edge that takes nothing in the fullest step may be the one that goes, if none takes anything there.
-    """
+    """With `auto` one by one, each time that edge which leaves the fullest turn with fewest bytes."""
     skips = machine.skip_edges()
     if machine.engine.skips == "spill":
         return set(skips)
     in_dram: set[Edge] = set()
     while machine.engine.skips == "auto":
-        sizes = [machine.bytes_of(things) for things in holdings(machine, turns, in_dram)]
-        on_chip = [edge for edge in skips if edge not in in_dram]
-        if max(sizes) <= machine.engine.line_memory_bytes or not on_chip:
+        now = fullest(machine, turns, in_dram)
+        without = {edge: fullest(machine, turns, in_dram | {edge}) for edge in skips if edge not in in_dram}
+        if now <= machine.engine.line_memory_bytes or min(without.values(), default=now) >= now:
             break
-        fullest = sizes.index(max(sizes))
-        takes = [machine.row_bytes(e.source) * len(_rows_of_edge(machine, turns, fullest, e)) for e in on_chip]
-        in_dram.add(on_chip[takes.index(max(takes))])
+        in_dram.add(next(edge for edge in without if without[edge] == min(without.values())))
     return in_dram
 
 
-def _rows_of_edge(machine: Machine, turns: list[Turn], number: int, edge: Edge) -> set[int]:
-    """Rows that an edge on chip keeps during a turn."""
-    reader = machine.network.by_name[edge.target]
-    done = [task for turn in turns[:number] if turn.layer == reader for task in turn.tasks]
-    wanted = {row for task in machine.tasks(reader)[len(done) :] for row in task.reads}
-    there = {row for turn in turns[: number + 1] for row in turn.arrived if edge.source == INPUT}
-    there |= {row for turn in turns[: number + 1] for row in turn.makes if edge.source == turn.layer.name}
-    return {row for row in there if wanted and row >= min(wanted)}
+def fullest(machine: Machine, turns: list[Turn], in_dram: set[Edge]) -> int:
+    """Bytes of line memory in the turn that holds most."""
+    return max(machine.bytes_of(things) for things in holdings(machine, turns, in_dram))
 
 
 def _maps_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
@@ -525,11 +515,9 @@ def loads_of(
     tiles: dict[str, list[tuple[int, ...]]],
     resident: set[str],
     in_dram: set[Edge],
+    held: list[set[Thing]],
 ) -> list[Load]:
-    """Before a turn's first step its tile, rows of the frame, rows of edges in DRAM; before each further step its tile.
-
-    Reading: of an edge in DRAM the rows that the reader's tasks need are loaded, no others.
-    """
+    """Before a turn's first step its tile, rows of the frame and of edges in DRAM; before each further one its tile."""
     loads: list[Load] = []
     last_there = ""
     here: set[tuple[int, Edge, int]] = set()
@@ -541,11 +529,10 @@ def loads_of(
             last_there = name
         if step.tile > 0:
             continue
-        if machine.engine.schedule == "line_by_line":
-            loads += [Load(step, machine.row_bytes(INPUT), row) for row in turn.arrived]
+        needed = [row for row in turn.arrived if Thing("map", INPUT, row) in held[step.turn]]
+        loads += [Load(step, machine.row_bytes(INPUT), row) for row in needed]
         for edge in [Edge(source, name) for source in step.layer.inputs]:
-            wanted = sorted({row for task in turn.tasks for row in task.reads})
-            for row in wanted:
+            for row in sorted(span(turn)):
                 if edge in in_dram and (step.frame, edge, row) not in here:
                     loads.append(Load(step, machine.row_bytes(edge.source), row, edge))
                     here.add((step.frame, edge, row))
@@ -562,25 +549,22 @@ def stores_of(machine: Machine, turns: list[Turn], steps: list[Step], in_dram: s
     ]
 
 
-def maker_of(load: Load, stores: list[Store]) -> Store | None:
-    """The store that brought a row to DRAM, if it was not there from the start."""
-    if load.edge is None or load.edge.source == INPUT:
-        return None
-    [found] = [
-        store
-        for store in stores
-        if (store.step.frame, store.step.layer.name, store.row) == (load.step.frame, load.edge.source, load.row)
-    ]
-    return found
+def row_of(what: Load | Store) -> tuple[int, str, int | None]:
+    """Frame, map and row, which a store and the loads that bring the row back have in common."""
+    frame = what.step.frame
+    if isinstance(what, Store):
+        return frame, what.step.layer.name, what.row
+    return frame, what.edge.source if what.edge else "", what.row
 
 
 def places_of_loads(machine: Machine, loads: list[Load], stores: list[Store], room: dict[str, list[int]]) -> list[int]:
     """The step e from which each load has its place."""
     places: list[int] = []
     before = 0
+    makers = {row_of(store): store for store in stores}
     for load in loads:
         memory = room["weights" if load.row is None else "lines"]
-        maker = maker_of(load, stores)
+        maker = makers.get(row_of(load))
         place = wish = load.step.number
         while (
             wish - place < machine.engine.prefetch
@@ -596,13 +580,19 @@ def places_of_loads(machine: Machine, loads: list[Load], stores: list[Store], ro
     return places
 
 
-def places_of_stores(machine: Machine, stores: list[Store], steps: list[Step], room: list[int]) -> list[int | None]:
+def places_of_stores(
+    machine: Machine, loads: list[Load], stores: list[Store], steps: list[Step], room: list[int]
+) -> list[int | None]:
     """The step f before which each store must have ended; None where there is no such step."""
+    brought_back: dict[tuple[int, str, int | None], int] = {}
+    for load in loads:
+        brought_back.setdefault(row_of(load), load.step.number)
     places: list[int | None] = []
     for store in stores:
         raised = 0
         place = store.step.number + 1
-        while raised < machine.engine.prefetch and place < len(steps) and room[place] >= store.size:
+        back = brought_back.get(row_of(store), len(steps))
+        while raised < machine.engine.prefetch and place < len(steps) and back > place and room[place] >= store.size:
             room[place] -= store.size
             place += 1
             raised += 1
@@ -614,32 +604,42 @@ def places_of_stores(machine: Machine, stores: list[Store], steps: list[Step], r
 
 
 def tell_waits(jobs: dict[str, list[Job]], load_places: list[int], store_places: list[int | None]) -> None:
-    """What each job waits for besides its turn in its unit's list."""
+    """What each job waits for besides its turn in its unit's list.
+
+    Stores end in the order of their list, so that the last of those that a load waits for stands for all.
+    """
     steps = jobs["steps"]
-    store_of = {id(job.what): job for job in jobs["stores"]}
-    stores = [job.what for job in jobs["stores"]]
+    store_of = {row_of(job.what): job for job in jobs["stores"]}
+    last_before: list[Job | None] = [None] * len(steps)
+    for number in range(len(steps)):
+        due = [index for index, place in enumerate(store_places) if place is not None and place <= number]
+        last_before[number] = jobs["stores"][max(due)] if due else None
     for job, place in zip(jobs["loads"], load_places, strict=True):
+        load = job.what
         if place > 0:
             job.waits.append(steps[place - 1])
-        maker = maker_of(job.what, stores)
-        if maker is not None:
-            job.waits.append(store_of[id(maker)])
-        steps[job.what.step.number].waits.append(job)
+        if row_of(load) in store_of:
+            job.waits.append(store_of[row_of(load)])
+        due_store = last_before[place]
+        if load.row is not None and due_store is not None:
+            job.waits.append(due_store)
+        steps[load.step.number].waits.append(job)
     for job, place in zip(jobs["stores"], store_places, strict=True):
         job.waits.append(steps[job.what.step.number])
         if place is not None:
             steps[place].waits.append(job)
 
 
-def one_list(jobs: dict[str, list[Job]], load_places: list[int]) -> list[Job]:
-    """Loads and stores of a single channel: a turn's stores right before the first load that comes after the turn."""
-    merged: list[Job] = []
-    waiting = deque(jobs["stores"])
-    for job, place in zip(jobs["loads"], load_places, strict=True):
-        while waiting and place - 1 >= waiting[0].what.step.number:
-            merged.append(waiting.popleft())
-        merged.append(job)
-    return [*merged, *waiting]
+def one_list(jobs: dict[str, list[Job]], store_places: list[int | None]) -> list[Job]:
+    """Loads and stores of a single channel by the step that each is for.
+
+    Reading: a store without a step f stands behind all loads, unless one behind it has a step.
+    """
+    never = len(jobs["steps"])
+    places = [never if place is None else place for place in store_places]
+    by_step = [(job.what.step.number, 1, job) for job in jobs["loads"]]
+    by_step += [(min(places[number:]), 0, job) for number, job in enumerate(jobs["stores"])]
+    return [job for *_, job in sorted(by_step, key=lambda entry: entry[:2])]
 
 
 def play(units: list[list[Job]]) -> None:
@@ -682,7 +682,9 @@ def told(
         kind = "lines_out" if name == machine.network.output.name else "spills_out"
         where = (store.step.frame, name, store.row, store.size, store.step.number, place, job.start, job.end)
         account.stores.append(Moved(kind, *where))
-    account.finishes = [max(s.end for s in account.stores if s.frame == frame) for frame in range(frames)]
+    for frame in range(frames):
+        ends = [job.end for job in jobs["steps"] if job.what.frame == frame]
+        account.finishes.append(max(*ends, *(store.end for store in account.stores if store.frame == frame)))
     account.latency = account.finishes[0]
     account.interval = account.finishes[1] - account.finishes[0] if frames > 1 else 0
     for moved in (*account.loads, *account.stores):
@@ -703,10 +705,7 @@ def load_kind(machine: Machine, load: Load) -> str:
 
 
 def _tell_cycles(account: Account, steps: list[Job]) -> None:
-    """Where the time of the first frame went.
-
-    Reading: if the frame's last step ends after its last store, drain is below 0 by that.
-    """
+    """Where the time of the first frame went."""
     before = 0
     for job in steps:
         name = job.what.layer.name

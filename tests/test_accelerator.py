@@ -119,7 +119,7 @@ def test_a_pipeline_of_any_number_of_multipliers_is_a_budget(macs):
     assert machine(f"pipeline-{macs}") == Budget(f"pipeline-{macs}", macs, 200.0)
 
 
-@pytest.mark.parametrize(("name", "macs"), [("line-64", 64), ("line-128", 128)])
+@pytest.mark.parametrize(("name", "macs"), [("line-64", 64), ("line-128", 128), ("line-216", 216)])
 def test_line_engines_have_the_multipliers_of_their_name_and_say_their_source(name, macs):
     engine = machine(name)
     assert (engine.macs, engine.schedule) == (macs, "line_by_line")
@@ -186,9 +186,12 @@ def test_a_folder_is_told(tmp_path):
         (LINE.replace("1.5", "0"), "machine mine: clock_mhz 0.0 was found, more than 0 is wanted"),
         (
             LINE.replace("latency_cycles: 0", "latency_cycles: -1"),
-            "machine mine: a latency or a memory below 0 was found",
+            "machine mine: dram_latency_cycles -1 was found, at least 0 is wanted",
         ),
-        (LINE.replace("memory_bytes: 0", "memory_bytes: -1"), "machine mine: a latency or a memory below 0 was found"),
+        (
+            LINE.replace("memory_bytes: 0", "memory_bytes: -1"),
+            "machine mine: weight_memory_bytes -1 was found, at least 0 is wanted",
+        ),
         (LINE.replace("layer_by_layer", "by_layer"), "Invalid enum value 'by_layer' - at `$.schedule`"),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("", "Expected `object`, got `null`"),

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import peers
 
-from hw.accelerator import Budget, Engine, Fifo, Pipeline
+from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline
+from hw.accelerator import machine as machine_named
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
 from hw.presets import preset
-from sim import designs, fifos, folding, lanes, screening
+from sim import designs, engine, fifos, folding, kernels_engine, lanes, program, screening
 from sim.kernels_pipeline import Timing
 from sim.packing import pack, sink_edge, windows
 from sim.pipeline import simulate, stamps
@@ -135,6 +136,45 @@ def hd_frame_peak_mb() -> dict[str, object]:
     return row([int(out.stdout) / 1024], "MB")
 
 
+def line_engine_ms() -> dict[str, object]:
+    """One frame of WRN-40-4 1x3 line by line, a row a turn, on line-64: turns, bytes, lists and times, shapes known."""
+    network, found = executed(preset("wrn-40-4-1x3")), machine_named("line-64")
+    assert isinstance(found, LineEngine)
+
+    def once() -> None:
+        made = program.schedule(network, found)
+        lists = program.program(made, 1)
+        kernels_engine.clock(lists, made.memory, len(made.turns.table), 1, engine.FROM_DRAM)
+
+    return row([1e3 * value for value in seconds(once, 200)], "ms")
+
+
+def line_engines(count: int) -> list[LineEngine]:
+    """Machines of all sizes, line by line and layer by layer."""
+    rng = np.random.default_rng(0)
+    return [
+        LineEngine(
+            name=f"machine {i}",
+            pe=int(rng.choice([4, 8, 16, 32])),
+            simd=int(rng.choice([4, 8, 16, 32])),
+            line_memory_bytes=int(2 ** rng.integers(13, 21)),
+            weight_memory_bytes=int(2 ** rng.integers(15, 21)),
+            dram_bytes_per_cycle=float(rng.choice([0.5, 1, 2, 4, 8, 16])),
+            dram_latency_cycles=int(rng.integers(0, 100)),
+            clock_mhz=200.0,
+            schedule=rng.choice(["line_by_line", "layer_by_layer"]),
+        )
+        for i in range(count)
+    ]
+
+
+def line_engine_batch_per_s() -> dict[str, object]:
+    """WRN-40-4 1x3 on 10,000 machines a second, one frame each, two threads."""
+    network, engines = executed(preset("wrn-40-4-1x3")), line_engines(10_000)
+    taken = seconds(lambda: engine.sweep(network, engines, frames=1), 7)
+    return row([len(engines) / value for value in taken], "machines/s")
+
+
 def command_s() -> dict[str, object]:
     """A new process, numba's disk cache warm."""
     command = [sys.executable, "-m", "pacemaker", "simulate", "wrn-40-4-1x3", "--json"]
@@ -167,6 +207,8 @@ def main() -> None:
         "fifo_sizing_wrn_40_4_s": fifo_sizing_s(),
         "hd_frame_s": hd_frame_s(),
         "hd_frame_peak_mb": hd_frame_peak_mb(),
+        "line_engine_wrn_40_4_1x3_ms": line_engine_ms(),
+        "line_engine_batch_per_s": line_engine_batch_per_s(),
         "simulate_command_s": command_s(),
     }
     for name, figures in measured.items():
