@@ -121,26 +121,37 @@ def simulate(
     ] = None,
     dsp: Annotated[int | None, typer.Option(help="At most so many DSPs.")] = None,
     bram18: Annotated[int | None, typer.Option(help="At most so many block RAMs of 18 kbit.")] = None,
+    energy: Annotated[
+        str | None,
+        typer.Option(metavar="TABLE", help="Estimate a frame's energy: horowitz-45nm, scaled-28nm or a YAML file."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Latency and memory of a network on a machine, or on the fastest pipeline within limits."""
     from hw import accelerator
     from hw.files import to_json
     from hw.passes import executed
+    from sim import energy as energies
     from sim.folding import settled
     from sim.run import kernel_ready, named
     from sim.run import simulate as run_on
 
+    table = None if energy is None else energies.load(energy)
     chosen, precision = named(network)
     on = accelerator.bounded(machine, macs, dsp, bram18)
     with _notice_of_compiling(lambda: kernel_ready(on)):
-        result = run_on(chosen, settled(executed(chosen), on, precision), precision)
+        made = settled(executed(chosen), on, precision)
+        result = run_on(chosen, made, precision)
+    if table is not None:
+        result = energies.priced(result, executed(chosen), made, table, precision)
     if json:
         sys.stdout.write(to_json(result))
         return
     from reports import tables
 
     tables.show_result(_console(stderr=False), result)
+    if table is not None:
+        sys.stdout.write(f"{energies.told(result, table)}\n")
 
 
 @app.command()
@@ -170,6 +181,38 @@ def memory(
         tables.show_storage(console, found[0])
     else:
         tables.show_comparison(console, compare(*found))
+
+
+@app.command()
+def lines(
+    network: NetworkName,
+    machine: Annotated[str, typer.Option(help="A line engine's preset or YAML file.")] = "line-64",
+    out: Annotated[
+        Path | None, typer.Option(help="Draw two frames' rows in line memory (.svg, .png, .pdf), or list them (.json).")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """What a line engine's line memory holds, the least that is enough, and an address map of it."""
+    from hw.files import to_json, write_json
+    from hw.passes import executed
+    from reports import lifetimes
+    from sim import planner
+    from sim.run import kernel_ready, named
+
+    on = planner.line_engine(machine)
+    given, precision = named(network)
+    form = executed(given)
+    with _notice_of_compiling(lambda: kernel_ready(on)):
+        planned = planner.plan(form, on, precision)
+        found = lifetimes.lines(form, on, planned, precision)
+    if out is not None and out.suffix == ".json":
+        write_json(out, planned)
+    elif out is not None:
+        lifetimes.draw(out, planned, on.clock_mhz)
+    if json:
+        sys.stdout.write(to_json(found))
+    else:
+        lifetimes.show(_console(stderr=False), found)
 
 
 @app.command()
@@ -271,17 +314,18 @@ def sensor(
     pixel_mhz: Annotated[float, typer.Option(help="The sensor's pixel clock.")],
     h_blank: Annotated[int, typer.Option(help="Pixel clocks without a pixel after each row.")] = 0,
     v_blank: Annotated[int, typer.Option(help="Rows without pixels after each frame.")] = 0,
-    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    machine: Annotated[str, typer.Option(help="A machine's preset or YAML file.")] = "pipeline-256",
     json: Json = False,
 ) -> None:
-    """Whether a pipeline keeps up with a sensor that cannot be stalled, and what it would take."""
+    """Whether a machine keeps up with a sensor that cannot be stalled, and what it would take."""
     from hw import accelerator
     from hw.files import to_json
     from sim.run import named
     from sim.run import watch as watch_sensor
 
     source = accelerator.Source(pixel_mhz, h_blank, v_blank)
-    found = watch_sensor(named(network)[0], accelerator.pipeline_machine(machine), source)
+    given, precision = named(network)
+    found = watch_sensor(given, accelerator.machine(machine), source, precision)
     sys.stdout.write(to_json(found) if json else f"{found}\n")
 
 

@@ -188,17 +188,17 @@ def _line_by_line(network: Network, graph: Graph, line_bytes: int, group: int, s
         in_dram[skip_edges] = 1
     found = _occupied(graph, turns, in_dram, by_line=True)
     while skips == "auto" and found.peak_bytes > line_bytes:
-        tried = [_occupied(graph, turns, _with(in_dram, e), by_line=True) for e in skip_edges if not in_dram[e]]
+        tried = [_occupied(graph, turns, _with(in_dram, [e]), by_line=True) for e in skip_edges if not in_dram[e]]
         best = min(tried, key=lambda turns: turns.peak_bytes, default=found)
         if best.peak_bytes >= found.peak_bytes:
-            break
+            return _occupied(graph, turns, _with(in_dram, skip_edges), by_line=True)
         found, in_dram = best, best.in_dram
     return found
 
 
-def _with(in_dram: Counts, edge: int) -> Counts:
+def _with(in_dram: Counts, edges: list[int]) -> Counts:
     more = in_dram.copy()
-    more[edge] = 1
+    more[edges] = 1
     return more
 
 

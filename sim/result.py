@@ -40,6 +40,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `line_memory_bytes` is all that holds pixels on chip: buffers and FIFOs of a pipeline, the peak of an engine's line
     memory. `cycles_by_cause` and `dram_bytes` say where time and traffic go, where the machine has such causes.
+    `energy_uj` of a frame by part is an estimate by the table that `energy_table` names (`sim.energy`); neither is
+    there where none was asked for.
     """
 
     network: str
@@ -63,6 +65,8 @@ class Result(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cycles_by_cause: dict[str, int] = {}
     dram_bytes: dict[str, int] = {}
     notes: tuple[str, ...] = ()
+    energy_uj: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    energy_table: str | msgspec.UnsetType = msgspec.UNSET
 
 
 def summarise(

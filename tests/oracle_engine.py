@@ -456,7 +456,7 @@ def edges_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
 
 
 def _skips_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
-    """With `auto` one by one, each time that edge which leaves the fullest turn with fewest bytes."""
+    """With `auto` one by one, each time that edge which leaves the fullest turn with fewest bytes; then all."""
     skips = machine.skip_edges()
     if machine.engine.skips == "spill":
         return set(skips)
@@ -464,8 +464,10 @@ def _skips_in_dram(machine: Machine, turns: list[Turn]) -> set[Edge]:
     while machine.engine.skips == "auto":
         now = fullest(machine, turns, in_dram)
         without = {edge: fullest(machine, turns, in_dram | {edge}) for edge in skips if edge not in in_dram}
-        if now <= machine.engine.line_memory_bytes or min(without.values(), default=now) >= now:
+        if now <= machine.engine.line_memory_bytes:
             break
+        if min(without.values(), default=now) >= now:
+            return set(skips)
         in_dram.add(next(edge for edge in without if without[edge] == min(without.values())))
     return in_dram
 

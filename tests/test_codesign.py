@@ -105,7 +105,7 @@ def test_a_report_on_other_machines_keeps_accuracies_and_the_comparison(runs):
 def test_a_network_that_does_not_fit_is_told_in_its_row(runs, tmp_path):
     tiny = tmp_path / "tiny.yaml"
     tiny.write_text(
-        "machine: line_engine\nname: tiny\npe: 1\nsimd: 1\nline_memory_bytes: 1000\nweight_memory_bytes: 0\n"
+        "machine: line_engine\nname: tiny\npe: 1\nsimd: 1\nline_memory_bytes: 1000\nweight_memory_bytes: 9000\n"
         "dram_bytes_per_cycle: 1.0\ndram_latency_cycles: 0\nclock_mhz: 1.0\n"
     )
     machines = {"tiny": codesign.machine(str(tiny))}

@@ -21,6 +21,7 @@ COMMANDS = (
     "evaluate",
     "simulate",
     "memory",
+    "lines",
     "generate",
     "export",
     "fifos",
@@ -78,7 +79,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "line.yaml": LINE_ENGINE,
         "pipeline.yaml": PIPELINE,
         "budget.yaml": BUDGET,
-        "wrong-key.yaml": LINE_ENGINE.replace("simd:", "lanes:"),
+        "wrong-key.yaml": LINE_ENGINE.replace("simd:", "simds:"),
         "wrong-type.yaml": LINE_ENGINE.replace("pe: 4", "pe: four"),
         "wrong-value.yaml": LINE_ENGINE.replace("pe: 4", "pe: 0"),
         "wrong-kind.yaml": LINE_ENGINE.replace("line_engine", "systolic"),
@@ -200,7 +201,7 @@ BAD = [
     ([*SIMULATE, "pipeline"], "machine pipeline: no such preset or file; did you mean pipeline-64?"),
     ([*SIMULATE, "missing.yaml"], "missing.yaml: no such file"),
     ([*SIMULATE, "empty"], "empty: cannot be read (Is a directory)"),
-    ([*SIMULATE, "wrong-key.yaml"], "wrong-key.yaml: Object contains unknown field `lanes`"),
+    ([*SIMULATE, "wrong-key.yaml"], "wrong-key.yaml: Object contains unknown field `simds`"),
     ([*SIMULATE, "wrong-type.yaml"], "wrong-type.yaml: Expected `int`, got `str` - at `$.pe`"),
     ([*SIMULATE, "wrong-value.yaml"], "wrong-value.yaml: machine [/odd] :name:: pe 0 was found, more than 0 is wanted"),
     ([*SIMULATE, "wrong-kind.yaml"], "wrong-kind.yaml: Invalid value 'systolic' - at `$.machine`"),
@@ -234,6 +235,23 @@ BAD = [
         "machine line-64: a line engine was found, a pipeline or a budget is wanted",
     ),
     (["memory", "run", "resnet-8", "--machine", "pipeline.yaml"], "layer "),
+    (
+        ["simulate", "run", "--energy", "horowitz"],
+        "energy table horowitz: no such one or YAML file; there are horowitz-45nm, scaled-28nm; "
+        "did you mean horowitz-45nm?",
+    ),
+    (["simulate", "run", "--energy", "missing.yaml"], "missing.yaml: no such file"),
+    (["simulate", "run", "--energy", "line.yaml"], "line.yaml: Object contains unknown field `machine`"),
+    (["lines", "wrn-10"], "network wrn-10: no such preset or run; "),
+    (
+        ["lines", "run", "--machine", "pipeline-64"],
+        "machine pipeline-64: a pipeline or a budget was found, a line engine is wanted",
+    ),
+    (["lines", "run", "--out", "t.gif"], "t.gif: a figure ends in .svg, .png, .pdf; .gif was found"),
+    (
+        ["lines", "wrn-40-4"],
+        "machine line-64: line memory of 32768 bytes was found, 101376 are wanted by wrn-40-4 line by line ",
+    ),
     (
         ["generate", "empty", "--out", "made"],
         "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
@@ -385,6 +403,44 @@ def test_memory_prints_whole_tables_whatever_the_terminal(
     assert "line buffers in A alone" in out
     assert inside(["memory", "run"], monkeypatch) == 0
     assert capsys.readouterr().out.startswith("tiny on pipeline-256, 200 MHz")
+
+
+def test_lines_of_a_run_by_hand(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = LINE_ENGINE.replace("layer_by_layer", "line_by_line").replace("100000", "13")
+    (place / "small.yaml").write_text(small)
+    words = ["lines", "run", "--machine", "small.yaml"]
+    assert inside([*words, "--json", "--out", "plan.json"], monkeypatch) == 0
+    found = json.loads(capsys.readouterr().out)
+    # A row of 4 pixels of a channel makes one of 2 channels.
+    assert (found["peak_bytes"], found["least_line_memory_bytes"], found["least_extent_bytes"]) == (12, 12, 12)
+    assert (found["fullest_layer"], found["spilled"]) == ("a", [])
+    plan = json.loads((place / "plan.json").read_text())
+    assert plan["extent_bytes"] == found["extent_bytes"]
+    assert len(plan["buffers"]) == len(plan["addresses"]) == 2 * (4 + 4)
+    assert inside([*words, "--out", "figure.svg"], monkeypatch) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("tiny on [/odd] :name:, line by line\nline memory of 13 bytes: turns hold 12 at most")
+    assert (place / "figure.svg").read_text().startswith("<?xml")
+
+
+def test_energies_say_that_they_are_estimates(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for on in ("line.yaml", "pipeline.yaml"):
+        outs = []
+        for words in ([], ["--energy", "scaled-28nm"]):
+            assert inside(["simulate", "run", "--machine", on, *words], monkeypatch) == 0
+            outs.append(capsys.readouterr().out)
+        assert outs[1].startswith(outs[0])
+        added = outs[1].removeprefix(outs[0]).splitlines()
+        assert len(added) == 2
+        assert all(line.startswith("energy ") and "(estimate, scaled-28nm): " in line for line in added)
+        assert inside(["simulate", "run", "--machine", on, "--energy", "scaled-28nm", "--json"], monkeypatch) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["energy_table"] == "estimate, scaled-28nm"
+        assert min(found["energy_uj"].values()) >= 0
 
 
 def test_limits_make_a_budget_of_their_own_or_tighten_one(
