@@ -1,7 +1,8 @@
 """What a run leaves on disk: weights as safetensors, a small JSON record beside them, and the recipe.
 
 `<run>/recipe.json` holds recipe and seed; `<run>/weights/<stage>-<seed>.safetensors` and `.json` each trained stage;
-`<run>/weights/heads/` the candidates that the choice of the head left. An ensemble has a record and no weights.
+`<run>/weights/heads/` the candidates that the choice of the head left. An ensemble has a record and no weights. A stage
+that was stopped in its training has left its state in `<stage>-<seed>.unfinished` (`distill.resume`).
 """
 
 from pathlib import Path
@@ -199,6 +200,11 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 def weights_file(path: Path) -> Path:
     """The safetensors file of a checkpoint."""
     return _suffixed(path, ".safetensors")
+
+
+def unfinished_file(path: Path) -> Path:
+    """Where a checkpoint's training keeps its state until it is over."""
+    return _suffixed(path, ".unfinished")
 
 
 def _suffixed(path: Path, suffix: str) -> Path:

@@ -17,6 +17,7 @@ from distill import data as data_sets
 from distill.checkpoint import DEFAULT_HEAD, Distillation, Record
 from distill.filters import carry_over
 from distill.recipe import Recipe, Stage, fingerprint
+from distill.resume import Memory
 from distill.train import accuracy, deterministic, stable_seed, train
 from distill.workers import Report, Task, execute
 from hw.errors import BadInput, Interrupted
@@ -92,7 +93,7 @@ def run(
     Raises:
         BadInput: a network that cannot be built, data or weights that cannot be read, a folder that cannot be
             written, a loss that is not finite.
-        Interrupted: stopped by Ctrl-C; finished stages are kept.
+        Interrupted: stopped by Ctrl-C; finished epochs are kept.
     """
     if workers < 1:
         raise BadInput(f"workers is {workers}, wanted is 1 or more")
@@ -109,7 +110,7 @@ def run(
     try:
         execute(tasks, partial(perform, recipe, folder, tuple(seeds)), workers, report)
     except KeyboardInterrupt:
-        raise Interrupted(f"{folder}: stopped; finished stages are kept, and the same command goes on") from None
+        raise Interrupted(f"{folder}: stopped; finished epochs are kept, and the same command goes on") from None
     return outcome(folder)
 
 
@@ -280,6 +281,9 @@ def _train(recipe: Recipe, folder: Path, stage: Stage, head: str, job: Job, repo
     data = data_sets.load(recipe.data)
     own_head = head if stage.kind == "row" else DEFAULT_HEAD
     seed = stable_seed(job.seed, stage.name)
+    path = checkpoint.path_of(folder, stage.name, job.seed, job.head)
+    made_by = fingerprint(recipe, stage.name, head, job.seed)
+    memory = Memory(checkpoint.unfinished_file(path), made_by)
 
     def on_epoch(epoch: int, loss: float, validation: float) -> None:
         report(Progress(stage.name, job.seed, job.head, epoch, recipe.training.epochs, loss, validation))
@@ -292,9 +296,8 @@ def _train(recipe: Recipe, folder: Path, stage: Stage, head: str, job: Job, repo
         ]
         if stage.start is not None:
             carry_over(checkpoint.load_module(recipe, folder, stage.start, job.seed), module)
-        curves = train(
-            stage, module, data, recipe.training, teachers, seed, on_epoch, f"stage {stage.name}, seed {job.seed}"
-        )
-    made_by = fingerprint(recipe, stage.name, head, job.seed)
+        who = f"stage {stage.name}, seed {job.seed}"
+        curves = train(stage, module, data, recipe.training, teachers, seed, on_epoch, who, memory)
     record = Record(stage.name, job.seed, own_head, curves.loss, curves.validation, made_by)
-    checkpoint.save(checkpoint.path_of(folder, stage.name, job.seed, job.head), module, record)
+    checkpoint.save(path, module, record)
+    memory.forget()

@@ -5,7 +5,6 @@ import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -15,6 +14,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR
 from distill import losses
 from distill.data import PIXEL_FRACTION_BITS, Data, Images, Pixels, augment
 from distill.recipe import Stage, Training
+from distill.resume import Curves, Memory
 from hw.errors import BadInput
 
 Teachers = Sequence[tuple[float, nn.Module]]
@@ -22,13 +22,6 @@ OnEpoch = Callable[[int, float, float], None]
 """Called after every epoch (counted from 1) with the mean training loss and the validation accuracy."""
 
 EVALUATION_BATCH = 512
-
-
-class Curves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One value an epoch: mean training loss, validation accuracy (0 to 1)."""
-
-    loss: tuple[float, ...]
-    validation: tuple[float, ...]
 
 
 def train(
@@ -40,6 +33,7 @@ def train(
     seed: int,
     on_epoch: OnEpoch = lambda epoch, loss, validation: None,
     who: str = "training",
+    memory: Memory | None = None,
 ) -> Curves:
     """Train `module` in place on the training images and leave it in evaluation mode.
 
@@ -52,6 +46,7 @@ def train(
         seed: of the order of the images and of their augmentation.
         on_epoch: told after every epoch.
         who: begins the sentence of an error.
+        memory: where the state is kept after every epoch; a state that is there already is gone on from.
 
     Raises:
         BadInput: the loss is no longer finite.
@@ -65,11 +60,10 @@ def train(
         weight_decay=training.weight_decay,
         nesterov=training.nesterov,
     )
-    schedule = _schedule(training, optimizer, steps)
+    rates = learning_rates(training, steps)
     known = None if training.augments else _answers(teachers, data.train.pixels)
-    loss_curve: list[float] = []
-    validation_curve: list[float] = []
-    for epoch in range(training.epochs):
+    curves = memory.restore(module, optimizer) if memory else Curves()
+    for epoch in range(len(curves.loss), training.epochs):
         module.train()
         total = 0.0
         for step, indices in enumerate(_batches(len(data.train), steps, seed, epoch)):
@@ -81,16 +75,18 @@ def train(
             labels = torch.from_numpy(data.train.labels[indices])
             loss = losses.distillation(module(to_input(pixels)), labels, answers, stage.alpha, stage.temperature)
             _check_finite(loss.item(), who, training, epoch, step)
+            optimizer.param_groups[0]["lr"] = rates[epoch * steps + step]
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            schedule.step()
             total += loss.item() * len(indices)
-        loss_curve.append(total / len(data.train))
-        validation_curve.append(accuracy(module, data.validation))
-        on_epoch(epoch + 1, loss_curve[-1], validation_curve[-1])
+        loss_curve = (*curves.loss, total / len(data.train))
+        curves = Curves(loss_curve, (*curves.validation, accuracy(module, data.validation)))
+        if memory is not None:
+            memory.save(module, optimizer, curves)
+        on_epoch(epoch + 1, curves.loss[-1], curves.validation[-1])
     module.eval()
-    return Curves(tuple(loss_curve), tuple(validation_curve))
+    return curves
 
 
 def accuracy(module: nn.Module, images: Images) -> float:

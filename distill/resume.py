@@ -1,0 +1,71 @@
+"""A training that was stopped goes on where it stood: its state after whole epochs, in one file written atomically.
+
+The order of the images and their augmentation depend on seed and epoch alone, and the learning rate on the step, so
+that weights, momenta and torch's generator are all that a training remembers. What is made from them again is the same
+bits.
+"""
+
+import contextlib
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from hw.errors import BadInput
+from hw.files import Arrays, read_arrays, write_arrays
+
+MOMENTUM = "momentum_buffer"
+
+
+class Curves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One value an epoch: mean training loss, validation accuracy (0 to 1)."""
+
+    loss: tuple[float, ...] = ()
+    validation: tuple[float, ...] = ()
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Where a training keeps its state, and of what: a file of another fingerprint is as good as none."""
+
+    path: Path
+    fingerprint: str
+
+    def save(self, module: nn.Module, optimizer: SGD, curves: Curves) -> None:
+        """Keep everything that the next epochs depend on.
+
+        Raises:
+            BadInput: the folder cannot be written.
+        """
+        arrays: Arrays = {f"weight/{name}": tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+        for i, parameter in enumerate(module.parameters()):
+            momentum = optimizer.state[parameter].get(MOMENTUM)
+            if momentum is not None:
+                arrays[f"momentum/{i}"] = momentum.numpy()
+        arrays["curves"] = np.array([curves.loss, curves.validation], np.float64)
+        arrays["generator"] = torch.get_rng_state().numpy()
+        arrays["fingerprint"] = np.frombuffer(self.fingerprint.encode(), np.uint8)
+        write_arrays(self.path, arrays)
+
+    def restore(self, module: nn.Module, optimizer: SGD) -> Curves:
+        """Take the state back, if there is one, and tell the curves up to it; none mean that training is to begin."""
+        arrays: Arrays = {}
+        with contextlib.suppress(BadInput):
+            arrays = read_arrays(self.path)
+        if bytes(arrays.get("fingerprint", np.zeros(0, np.uint8))) != self.fingerprint.encode():
+            return Curves()
+        for name, tensor in module.state_dict().items():
+            tensor.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
+        for i, parameter in enumerate(module.parameters()):
+            if f"momentum/{i}" in arrays:
+                momentum = torch.from_numpy(arrays[f"momentum/{i}"])
+                optimizer.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(momentum).detach()
+        torch.set_rng_state(torch.from_numpy(arrays["generator"]))
+        loss, validation = arrays["curves"].tolist()
+        return Curves(tuple(loss), tuple(validation))
+
+    def forget(self) -> None:
+        """The training is over."""
+        self.path.unlink(missing_ok=True)

@@ -1,0 +1,85 @@
+"""A run that is killed at any step and started again ends in the weights of an undisturbed one, bit for bit."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from distill import run
+from distill.recipe import Recipe, load
+from hw.files import read_arrays, to_json
+
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+import msgspec
+from distill import run, train
+from distill.recipe import Recipe
+
+augment, left = train.augment, [int(sys.argv[3])]
+
+def counted(*arguments):
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return augment(*arguments)
+
+train.augment = counted
+recipe = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Recipe)
+run.run(recipe, Path(sys.argv[2]), workers=1)
+"""
+
+
+def tiny() -> Recipe:
+    """Two stages of three epochs of few steps, with everything that a training could forget."""
+    recipe = load("digits")
+    training = msgspec.structs.replace(recipe.training, epochs=3, batch=256, shift=1)
+    stages = [stage for stage in recipe.stages if stage.name in ("teacher", "kd")]
+    student = msgspec.structs.replace(recipe.student, heads=("global",))
+    return msgspec.structs.replace(recipe, training=training, stages=tuple(stages), student=student, seeds=1)
+
+
+def weights(folder: Path) -> dict[str, dict[str, np.ndarray]]:
+    return {path.name: read_arrays(path) for path in sorted((folder / "weights").glob("*.safetensors"))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run.run(tiny(), folder, workers=1)
+    return folder
+
+
+@pytest.mark.parametrize("steps", [[2], [6, 5], [14, 1, 3]], ids=str)
+def test_killed_and_started_again_the_weights_are_the_same_bits(
+    steps: list[int], undisturbed: Path, tmp_path: Path
+) -> None:
+    recipe, folder = tmp_path / "recipe.json", tmp_path / "run"
+    recipe.write_text(to_json(tiny()))
+    for step in steps:
+        command = [sys.executable, "-c", KILLED_AT, str(recipe), str(folder), str(step)]
+        assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
+    told: list[tuple[str, int]] = []
+    run.run(tiny(), folder, workers=1, on_progress=lambda progress: told.append((progress.stage, progress.epoch)))
+    assert len(told) < 6 or steps == [2]
+    found, wanted = weights(folder), weights(undisturbed)
+    assert found.keys() == wanted.keys()
+    for name, arrays in wanted.items():
+        assert all((found[name][key] == array).all() for key, array in arrays.items()), name
+    assert not list((folder / "weights").glob("*.unfinished"))
+    for path in (undisturbed / "weights").glob("*.json"):
+        assert (folder / "weights" / path.name).read_text() == path.read_text()
+
+
+def test_a_state_of_another_recipe_or_a_damaged_one_is_not_gone_on_from(undisturbed: Path, tmp_path: Path) -> None:
+    for content in (b"", b"\xff" * 100):
+        folder = tmp_path / str(len(content))
+        (folder / "weights").mkdir(parents=True)
+        (folder / "weights" / "teacher-0.unfinished").write_bytes(content)
+        run.run(tiny(), folder, workers=1)
+        for name, arrays in weights(undisturbed).items():
+            assert all((weights(folder)[name][key] == array).all() for key, array in arrays.items())
