@@ -101,7 +101,7 @@ def distill(recipe: RecipeName, out: Out = None, seed: Seed = 0, workers: Worker
 
 @app.command()
 def evaluate(run: Run, json: Json = False) -> None:
-    """Accuracies of a run: validation and test, mean and standard deviation over seeds."""
+    """Accuracies of a run: validation and test over seeds, and paired differences against CE and plain KD."""
     _need_torch()
     _show_accuracies(run, json)
 
@@ -411,10 +411,12 @@ def _show_accuracies(run: Path, json: bool) -> None:
     from reports import students, tables
 
     rows = students.accuracies(run)
+    paired = students.differences(run)
     if json:
-        sys.stdout.write(to_json(rows))
+        sys.stdout.write(to_json({"accuracies": rows, "paired": paired}))
     else:
         tables.show_accuracies(_console(stderr=False), str(run), rows)
+        tables.show_paired(_console(stderr=False), paired)
 
 
 def _need_torch() -> None:

@@ -23,6 +23,7 @@ from hw.passes import fold_affines, fold_weights
 from hw.student import Student
 from hw.trace import Traced, trace
 from reports.candidate import Accuracy
+from reports.statistics import Paired, against_baselines
 
 CALIBRATION_IMAGES = 512
 TEST_VECTORS = 1000
@@ -134,6 +135,15 @@ def accuracies(folder: Path) -> dict[str, dict[str, Accuracy]]:
         name = f"{twins.stage}-int{twins.bits}"
         rows[name] = {"validation": accuracy_over(twins.validation), "test": accuracy_over(twins.test)}
     return rows
+
+
+def differences(folder: Path) -> tuple[Paired, ...]:
+    """Every student against cross entropy and plain distillation, on the test split, seed by seed.
+
+    Raises:
+        BadInput: the run is not finished.
+    """
+    return against_baselines(checkpoint.read_run(folder).recipe, accuracies_on_test(folder))
 
 
 def accuracy_over(seeds: Sequence[float]) -> Accuracy:

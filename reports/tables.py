@@ -1,5 +1,6 @@
 """Tables for people at a terminal."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from rich.console import Console
@@ -7,6 +8,7 @@ from rich.table import Table
 
 from reports.candidate import Accuracy, Report
 from reports.html import machines_of
+from reports.statistics import Paired
 from sim.fifos import Sizing
 from sim.result import Result
 
@@ -64,6 +66,22 @@ def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, Accu
         table.add_column(f"{split} %", justify="right")
     for name, row in rows.items():
         table.add_row(name, *(percent(row[split]) if split in row else "" for split in splits))
+    console.print(table)
+
+
+def show_paired(console: Console, paired: Sequence[Paired]) -> None:
+    """Differences on the test split, seed by seed, in percentage points."""
+    if not paired:
+        return
+    table = Table(box=None, header_style="bold", title="differences on test, paired by seed", title_justify="left")
+    table.add_column("network")
+    table.add_column("against")
+    for heading in ("points", "95 % interval", "p", "seeds"):
+        table.add_column(heading, justify="right")
+    for entry in paired:
+        ends = "" if entry.low is None or entry.high is None else f"{100 * entry.low:+.2f} to {100 * entry.high:+.2f}"
+        p = "" if entry.p is None else f"{entry.p:.3f}"
+        table.add_row(entry.stage, entry.baseline, f"{100 * entry.mean:+.2f}", ends, p, str(entry.seeds))
     console.print(table)
 
 
