@@ -151,7 +151,7 @@ def place(network: Network, engine: LineEngine, precision: Precision) -> Turns:
     """
     found = _placed(network, precision, engine.schedule, engine.line_memory_bytes, engine.row_group, engine.skips)
     if found.peak_bytes > engine.line_memory_bytes:
-        raise DoesNotFit(_too_little(network, engine, found))
+        raise DoesNotFit(_too_little(network, engine, precision, found))
     return found
 
 
@@ -164,7 +164,7 @@ def _placed(
     return found(network, graph_of(network, precision), line_bytes, group, skips)
 
 
-def _too_little(network: Network, engine: LineEngine, found: Turns) -> str:
+def _too_little(network: Network, engine: LineEngine, precision: Precision, found: Turns) -> str:
     fullest = int(found.table[:, kernels_turns.T_BYTES].argmax())
     layer = network.layers[int(found.table[fullest, kernels_turns.T_LAYER]) - 1]
     words = engine.schedule.replace("_", " ")
@@ -173,6 +173,9 @@ def _too_little(network: Network, engine: LineEngine, found: Turns) -> str:
         cure += " or a smaller row_group"
     if engine.skips == "keep" and engine.schedule == "line_by_line":
         cure += " or skips: auto"
+    if engine.schedule == "line_by_line":
+        other = _placed(network, precision, "layer_by_layer", engine.line_memory_bytes, engine.row_group, engine.skips)
+        cure += " or schedule: layer_by_layer" if other.peak_bytes <= engine.line_memory_bytes else ""
     return (
         f"machine {engine.name}: line memory of {engine.line_memory_bytes} bytes was found, {found.peak_bytes} are "
         f"wanted by {network.name} {words} at layer {layer.name}; {cure}"

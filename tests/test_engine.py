@@ -225,7 +225,7 @@ def test_too_small_a_line_memory_is_told_with_the_bytes_that_it_wants(square: Ne
     with pytest.raises(
         DoesNotFit,
         match=r"^machine by hand: line memory of 74 bytes was found, 75 are wanted by square line by line at layer a; "
-        r"give it 75$",
+        r"give it 75 or schedule: layer_by_layer$",
     ):
         simulated(square, line_memory_bytes=74)
     assert simulated(square, line_memory_bytes=75).line_memory_bytes == 75
