@@ -1,12 +1,12 @@
-"""Data sets as 8-bit images, their splits, and augmentation that is a pure function of seed, epoch and index.
+"""Data sets as 8-bit images, and their splits.
 
 A pixel is an unsigned 8-bit integer that stands for integer / 256 (`PIXEL_FRACTION_BITS`), so that a float input lies
-exactly on the grid that hardware reads. No mean is subtracted: the first layers learn it, and a sensor's raw image is
-the network's input. Test images are apart from all that training and choosing see.
+exactly on the grid that hardware reads. No mean is subtracted here: a sensor's raw image is the network's input, whose
+first layers learn it or are told it (`NetworkSpec.mean`). Test images are apart from all that training and choosing
+see.
 """
 
 import gzip
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,24 +17,38 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from distill import cifar, images
+from distill.augment import Pixels as Pixels
+from distill.augment import augment as augment
+from distill.fetch import cache_folder, check_form, fetched, is_address
 from distill.networks import DataShape
 from hw.errors import BadInput, need
 from hw.files import read_bytes
 
-Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
 PIXEL_FRACTION_BITS = 8
-DATA_SETS = ("digits", "fashion-mnist")
+DATA_SETS = ("digits", "fashion-mnist", "cifar-10", "cifar-100", "folder")
+TEST_SHARE = 0.2
 FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
+FASHION_MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "md5:25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "md5:bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "md5:bb300cfdad3c16e7a12a480ee83cd310",
+}
+"""As published at https://github.com/zalandoresearch/fashion-mnist; Debian packs the same images again."""
 
 
 class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which images, of what size, and how they are split.
 
     Attributes:
-        name: digits (scikit-learn's, inside the wheel) or fashion-mnist (idx.gz files in `folder`).
-        folder: where files are; None is the folder of Debian's package dataset-fashion-mnist.
+        name: digits (scikit-learn's, inside the wheel), fashion-mnist (idx.gz files), cifar-10 or cifar-100 (binary
+            version), or folder (PNG or JPEG files in a sub-folder for every class, maybe below `train` and `test`).
+        folder: where files are: a folder; of CIFAR an archive too; a web address of either, fetched once. None is
+            the folder of Debian's package dataset-fashion-mnist, or CIFAR's own address.
+        checksum: of a CIFAR archive, `md5:` or `sha256:` and its digits; needed for an address that is not its own.
         rows: rows after average pooling; None keeps them. Likewise cols.
         cols: columns after average pooling.
         train_images: take only so many training images, evenly over the classes; None takes all.
@@ -44,6 +58,7 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     name: str = "digits"
     folder: str | None = None
+    checksum: str | None = None
     rows: int | None = None
     cols: int | None = None
     train_images: int | None = None
@@ -60,6 +75,12 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise BadInput(f"data: {what} is {value}, wanted is 1 or more")
         if self.split_seed < 0:
             raise BadInput(f"data: split_seed is {self.split_seed}, wanted is 0 or more")
+        if self.name == "folder" and self.folder is None:
+            raise BadInput("data: name is folder, but no folder is given; set data.folder to the images' place")
+        if self.checksum is not None:
+            if self.name not in cifar.FORMS:
+                raise BadInput(f"data: a checksum is of an archive, and {self.name} has none; remove data.checksum")
+            check_form("data: checksum", self.checksum)
 
 
 @dataclass(frozen=True)
@@ -92,6 +113,21 @@ class Data:
         _, rows, cols, channels = self.train.pixels.shape
         return channels, rows, cols
 
+    @property
+    def statistics(self) -> "Statistics":
+        """Of the training images."""
+        return statistics(self.train)
+
+
+class Statistics(msgspec.Struct, frozen=True):
+    """Mean and standard deviation of each channel, over all images and pixels, as a network sees them: integer / 256.
+
+    They are what `NetworkSpec.mean` and `.deviation` want.
+    """
+
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
 
 @lru_cache(maxsize=2)
 def load(spec: DataSpec) -> Data:
@@ -101,14 +137,24 @@ def load(spec: DataSpec) -> Data:
         BadInput: a file is missing or not what it should be, or the sizes do not fit.
         MissingTool: digits without scikit-learn.
     """
-    pool, test = _digits(spec.split_seed) if spec.name == "digits" else _fashion_mnist(spec)
+    pool, test, classes = _read(spec)
     pool, test = (Images(pooled(part.pixels, spec.rows, spec.cols), part.labels) for part in (pool, test))
     validation, train = split(pool, spec.validation, spec.split_seed)
     if spec.train_images is not None:
         if spec.train_images > len(train):
             raise BadInput(f"data: train_images is {spec.train_images}, but {spec.name} has {len(train)} to train on")
         train, _ = split(train, spec.train_images / len(train), spec.split_seed)
-    return Data(train, validation, test, int(pool.labels.max()) + 1)
+    return Data(train, validation, test, classes)
+
+
+def statistics(images: Images) -> Statistics:
+    """Mean and deviation of each channel, exact to float64: from a histogram of the 256 values."""
+    values = np.arange(256) / 2**PIXEL_FRACTION_BITS
+    channels = np.moveaxis(images.pixels, -1, 0).reshape(images.pixels.shape[-1], -1)
+    shares = [np.bincount(channel, minlength=256) / channel.size for channel in channels]
+    means = [float(share @ values) for share in shares]
+    spreads = [math.sqrt(share @ (values - mean) ** 2) for share, mean in zip(shares, means, strict=True)]
+    return Statistics(tuple(means), tuple(spreads))
 
 
 def split(images: Images, share: float, seed: int) -> tuple[Images, Images]:
@@ -138,62 +184,54 @@ def pooled(pixels: Pixels, rows: int | None, cols: int | None) -> Pixels:
     return means
 
 
-def augment(pixels: Pixels, indices: NDArray[np.int64], seed: int, epoch: int, shift: int, flip: bool) -> Pixels:
-    """A batch with every image moved by up to `shift` pixels (zeros come in) and maybe mirrored left to right.
-
-    What happens to an image depends on (seed, epoch, index) alone, not on the batch that it is in.
-
-    Args:
-        pixels: the batch, [batch, rows, cols, channels].
-        indices: the images' indices in the training set, [batch].
-        seed: of the training run.
-        epoch: counted from 0.
-        shift: greatest move in rows and in cols.
-        flip: mirror half of the images.
-    """
-    if shift == 0 and not flip:
-        return pixels
-    batch, rows, cols, _ = pixels.shape
-    noise = _mixed(indices, seed, epoch)
-    span = np.uint64(2 * shift + 1)
-    down = (noise % span).astype(np.int64)
-    right = ((noise >> np.uint64(20)) % span).astype(np.int64)
-    mirrored = ((noise >> np.uint64(40)) & np.uint64(1)).astype(bool) & flip
-    padded = np.pad(pixels, ((0, 0), (shift, shift), (shift, shift), (0, 0)))
-    across = np.where(mirrored[:, None], np.arange(cols)[::-1], np.arange(cols)) + right[:, None]
-    along = np.arange(rows) + down[:, None]
-    moved: Pixels = padded[np.arange(batch)[:, None, None], along[:, :, None], across[:, None, :]]
-    return moved
+def _read(spec: DataSpec) -> tuple[Images, Images, int]:
+    """Images to train and validate on, images to test on, and the number of classes."""
+    if spec.name == "digits":
+        return (*_digits(spec.split_seed), 10)
+    if spec.name == "fashion-mnist":
+        return (*_fashion_mnist(spec), 10)
+    if spec.name == "folder":
+        return _folder(spec)
+    train, test = cifar.read(spec.name, spec.folder, spec.checksum)
+    return Images(*train), Images(*test), cifar.FORMS[spec.name].classes
 
 
-def _mixed(indices: NDArray[np.int64], seed: int, epoch: int) -> NDArray[np.uint64]:
-    """64 random bits an image: the mixing steps of SplitMix64 (Steele et al. 2014) over a key of seed and epoch."""
-    key = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()[:8]
-    golden = np.uint64(0x9E3779B97F4A7C15)
-    bits = indices.astype(np.uint64) * golden + np.frombuffer(key, dtype=np.uint64)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: NDArray[np.uint64] = bits ^ (bits >> np.uint64(31))
-    return mixed
+def _folder(spec: DataSpec) -> tuple[Images, Images, int]:
+    """An image folder; where it has no part for testing, a share of every class is put apart by the split's seed."""
+    found, apart = images.read_split(Path(spec.folder or ""))
+    pool = Images(found.pixels, found.labels)
+    if apart is not None:
+        return pool, Images(apart.pixels, apart.labels), len(found.classes)
+    test, pool = split(pool, TEST_SHARE, spec.split_seed)
+    return pool, test, len(found.classes)
 
 
 def _digits(seed: int) -> tuple[Images, Images]:
     """1,797 images of 8x8: a pixel of 0..16 becomes 16 times as much, at most 255; every fifth image is for testing."""
     bunch: Mapping[str, NDArray[np.float64]] = need("sklearn.datasets", "distill", "the data set digits").load_digits()
     pixels = np.minimum(bunch["images"] * 16, 255).astype(np.uint8)[..., None]
-    test, pool = split(Images(pixels, bunch["target"].astype(np.int64)), 0.2, seed)
+    test, pool = split(Images(pixels, bunch["target"].astype(np.int64)), TEST_SHARE, seed)
     return pool, test
 
 
 def _fashion_mnist(spec: DataSpec) -> tuple[Images, Images]:
     """60,000 and 10,000 images of 28x28 (Xiao et al. 2017), in their own split."""
-    folder = Path(spec.folder or FASHION_MNIST_FOLDER)
+    place = spec.folder or FASHION_MNIST_FOLDER
+    folder = _fetched_fashion_mnist(place) if is_address(place) else Path(place)
     if not folder.is_dir():
         raise BadInput(
             f"{folder}: no such folder; install Debian's package dataset-fashion-mnist, or set data.folder to the "
             f"place of its idx.gz files"
         )
     return read_idx_pair(folder, "train", 10), read_idx_pair(folder, "t10k", 10)
+
+
+def _fetched_fashion_mnist(address: str) -> Path:
+    """The folder that the four files were fetched to."""
+    folder = cache_folder() / "fashion-mnist"
+    for name, checksum in FASHION_MNIST_FILES.items():
+        fetched(f"{address.rstrip('/')}/{name}", checksum, folder)
+    return folder
 
 
 def read_idx_pair(folder: Path, prefix: str, classes: int) -> Images:

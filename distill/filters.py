@@ -20,6 +20,7 @@ Plan = Mapping[str, str]
 """Convolution's name -> what it becomes: full, row, split or sum. Convolutions that are not named stay full."""
 
 KINDS = ("full", "row", "split", "sum")
+PLANS = (*KINDS, "alternate", "early", "late")
 ROW_POLICIES = ("skip", "keep", "mean")
 HEADS = ("global", "rows")
 STEMS = ("row", "full")
@@ -67,38 +68,30 @@ def on_the_fly(model: nn.Module, n: int | None = None, rows: str = "skip", stem:
 
 
 def plan_of(model: nn.Module, kind: str, stem: str | None = None) -> dict[str, str]:
-    """A plan that makes every convolution with a kernel above 1x1 of one `kind`; `stem` may differ.
+    """A plan for every convolution with a kernel above 1x1, counted in the order in which the network defines them.
 
-    The stem is the convolution named "stem", or else the first one.
+    Args:
+        model: any CNN.
+        kind: full, row, split or sum make all of them so; of the kinds that leave whole layers NxN, `alternate` makes
+            every second one 1xN, `early` the first half (of an odd number the smaller one), `late` all the others.
+        stem: row or full, for the convolution named "stem" or else the first one; None as the kind says.
     """
-    check_word("kind", kind, KINDS)
+    check_word("kind", kind, PLANS)
     names = [name for name, conv in _convolutions(model) if conv.kernel_size != (1, 1)]
-    plan = dict.fromkeys(names, kind)
+    plan = {name: _kind_at(kind, i, len(names)) for i, name in enumerate(names)}
     if stem is not None and names:
         check_word("stem", stem, STEMS)
         plan["stem" if "stem" in plan else names[0]] = stem
     return plan
 
 
-def carry_over(source: nn.Module, target: nn.Module) -> None:
-    """Start `target` from the weights of `source`: equal shapes as they are, of an NxN filter its middle row.
-
-    A `RowHead` starts from a `GlobalHead` as the same function: every row's weight is the dense one over the rows.
-
-    Raises:
-        BadInput: a tensor of the target has no counterpart in the source.
-    """
-    old, new = source.state_dict(), target.state_dict()
-    if "head.linear.weight" in old and "head.conv.weight" in new:
-        count = new["head.conv.weight"].shape[2]
-        old["head.conv.weight"] = old["head.linear.weight"][:, :, None, None].expand(-1, -1, count, 1) / count
-        old["head.conv.bias"] = old["head.linear.bias"]
-    for name, tensor in new.items():
-        if name not in old:
-            raise BadInput(
-                f"start: the layer {name} is not in the stage to start from; start from one of the same kind"
-            )
-        tensor.copy_(_fitting(name, old[name], tensor.shape))
+def _kind_at(kind: str, position: int, count: int) -> str:
+    """What a whole network's `kind` means for one of its `count` convolutions."""
+    if kind in KINDS:
+        return kind
+    half = count // 2
+    is_row = {"alternate": position % 2 == 1, "early": position < half, "late": position >= half}[kind]
+    return "row" if is_row else "full"
 
 
 def check_word(what: str, found: str, wanted: tuple[str, ...]) -> None:
@@ -311,15 +304,6 @@ def _rows_at(model: nn.Module, part: nn.Module, data_shape: DataShape) -> int:
         for module, mode in modes.items():
             module.training = mode
     return found[0]
-
-
-def _fitting(name: str, old: Tensor, shape: torch.Size) -> Tensor:
-    if old.shape == shape:
-        return old
-    if old.dim() == 4 and shape[2] == 1 and old.shape[:2] == shape[:2] and old.shape[3] == shape[3]:
-        middle = old.shape[2] // 2
-        return old[:, :, middle : middle + 1]
-    raise BadInput(f"start: {name} is {list(old.shape)} in the stage to start from, wanted is {list(shape)}")
 
 
 def _pair(value: tuple[int, ...]) -> tuple[int, int]:

@@ -1,26 +1,27 @@
-"""The CIFAR family of networks: WRN, ResNet and plain nets for small images, as torch modules.
+"""The CIFAR family of networks: WRN, ResNet, VGG and plain nets for small images, as torch modules.
 
-A network is a stem convolution, three groups of blocks (the second and the third begin with stride 2) and a head; its
-parameters read `stem.weight`, `g1.b0.conv1.weight`, `g1.b0.bn1.weight`, ..., `head.linear.weight`. Tensors are
-[batch, channels, rows, cols].
+A network is a stem convolution, three groups of blocks (the second and the third begin with stride 2) and a head; a VGG
+has five groups, with maxima of 2x2 after the first three. Parameters read `stem.weight`, `g1.b0.conv1.weight`,
+`g1.b0.bn1.weight`, ..., `head.linear.weight`. Tensors are [batch, channels, rows, cols].
 """
 
-import importlib
-import sys
+import math
 from collections import OrderedDict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import msgspec
 import torch
 from torch import Tensor, nn
 
+from distill.factories import call_factory
 from hw.errors import BadInput
 
 DataShape = tuple[int, int, int]
 """Channels, rows and cols of one image."""
 
-FAMILIES = ("wrn", "resnet", "plain")
+FAMILIES = ("wrn", "resnet", "vgg", "plain")
+VGG_GROUPS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
+"""Convolutions in each of the five groups; with the dense layer and the two that small images do without, the depth."""
 
 
 class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,20 +29,34 @@ class NetworkSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     A factory is called with the keywords classes, channels, rows and cols and returns a module that maps images to
     logits [batch, classes]; it is imported from the installed packages or from the current folder.
+
+    Attributes:
+        family: wrn, resnet, vgg or plain.
+        depth: the number in the name, as WRN-40-4's 40.
+        width: factor of the channels, as WRN-40-4's 4.
+        factory: package.module:function.
+        mean: of each channel of the input (integer / 256), taken off before the stem; empty leaves the input as it is.
+        deviation: of each channel, divided by. `Data.statistics` tells both; in hardware they are an affine.
     """
 
     family: str | None = None
     depth: int | None = None
     width: int = 1
     factory: str | None = None
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if (self.family is None) == (self.factory is None):
-            raise BadInput("network: wants either a family (wrn, resnet, plain) or a factory (package.module:function)")
+            known = ", ".join(FAMILIES)
+            raise BadInput(f"network: wants either a family ({known}) or a factory (package.module:function)")
         if self.family is not None:
             _check_sizes(self.family, self.depth, self.width)
-        elif self.depth is not None or self.width != 1:
-            raise BadInput(f"network: the factory {self.factory} takes no depth or width; set them in the function")
+        elif self.depth is not None or self.width != 1 or self.mean:
+            raise BadInput(
+                f"network: the factory {self.factory} takes no depth, width or mean; set them in the function"
+            )
+        _check_statistics(self.mean, self.deviation)
 
 
 def _check_sizes(family: str, depth: int | None, width: int) -> None:
@@ -52,7 +67,19 @@ def _check_sizes(family: str, depth: int | None, width: int) -> None:
         raise BadInput(f"network: the family {family} wants a depth")
     if width < 1:
         raise BadInput(f"network: width is {width}, wanted is 1 or more")
-    blocks_per_group(family, depth)
+    if family == "vgg":
+        _vgg_groups(depth)
+    else:
+        blocks_per_group(family, depth)
+
+
+def _check_statistics(mean: tuple[float, ...], deviation: tuple[float, ...]) -> None:
+    if len(mean) != len(deviation):
+        raise BadInput(f"network: {len(mean)} values of mean and {len(deviation)} of deviation; wanted are as many")
+    if not all(map(math.isfinite, mean)) or not all(0 < value < math.inf for value in deviation):
+        raise BadInput(
+            f"network: mean {list(mean)} and deviation {list(deviation)}; wanted are finite ones, deviations above 0"
+        )
 
 
 def blocks_per_group(family: str, depth: int) -> int:
@@ -76,9 +103,13 @@ def build(spec: NetworkSpec, data_shape: DataShape, classes: int) -> nn.Module:
     """
     channels, rows, cols = data_shape
     if spec.factory is not None:
-        return _call_factory(spec.factory, classes, channels, rows, cols)
-    families: dict[str, Callable[[int, int, int, int], nn.Module]] = {"wrn": wrn, "resnet": resnet, "plain": plain}
-    return families[str(spec.family)](spec.depth or 0, spec.width, classes, channels)
+        return call_factory(spec.factory, classes, channels, rows, cols)
+    family = _BUILDERS[str(spec.family)](spec.depth or 0, spec.width, classes, channels)
+    if not spec.mean:
+        return family
+    if len(spec.mean) != channels:
+        raise BadInput(f"network: mean has {len(spec.mean)} values for images of {channels} channels; give one each")
+    return nn.Sequential(OrderedDict([("input_norm", InputNorm(spec.mean, spec.deviation)), *family.named_children()]))
 
 
 def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
@@ -109,6 +140,50 @@ def plain(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     parts += _groups(PlainBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
     return initialise(nn.Sequential(OrderedDict(parts)))
+
+
+def vgg(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
+    """VGG-depth for CIFAR with batch norm (Simonyan and Zisserman 2015), as distillation uses it since CRD.
+
+    64, 128, 256, 512 and 512 channels times `width`, and a dense layer on the mean of the last map. Of its four maxima
+    the fourth is for images of 64 rows; here as there, 32x32 images see three (`models/vgg.py` of
+    github.com/HobbitLong/RepDistiller, Tian et al. 2020, arXiv 1910.10699). Convolutions keep their biases, so that
+    parameters count as published.
+    """
+    sizes = [64 * width, 128 * width, 256 * width, 512 * width, 512 * width]
+    parts: list[tuple[str, nn.Module]] = [("stem", _conv(channels, sizes[0], 3, bias=True))]
+    parts += [("bn", nn.BatchNorm2d(sizes[0])), ("relu", nn.ReLU())]
+    before = sizes[0]
+    for number, (after, count) in enumerate(zip(sizes, _vgg_groups(depth), strict=True), start=1):
+        inputs = [after if block or number == 1 else before for block in range(count - (number == 1))]
+        blocks = [(f"b{i}", PlainBlock(channels, after, 1, bias=True)) for i, channels in enumerate(inputs)]
+        parts += [(f"g{number}", nn.Sequential(OrderedDict(blocks)))] if blocks else []
+        parts += [(f"pool{number}", nn.MaxPool2d(2))] if number <= 3 else []
+        before = after
+    return initialise(nn.Sequential(OrderedDict([*parts, ("head", GlobalHead(before, classes))])))
+
+
+_BUILDERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
+    "wrn": wrn,
+    "resnet": resnet,
+    "vgg": vgg,
+    "plain": plain,
+}
+
+
+class InputNorm(nn.BatchNorm2d):
+    """(x - mean) / deviation by channel, the same in training: a batch norm of constants, so that it traces as one."""
+
+    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
+        super().__init__(len(mean), eps=0.0, affine=False)
+        self.running_mean = torch.tensor(mean)
+        self.running_var = torch.tensor(deviation) ** 2
+        self.eval()
+
+    def train(self, mode: bool = True) -> "InputNorm":
+        """Stay in evaluation mode, whatever is asked."""
+        super().train(False)
+        return self
 
 
 class PreActivationBlock(nn.Module):
@@ -158,9 +233,9 @@ class PostActivationBlock(nn.Module):
 class PlainBlock(nn.Module):
     """relu(bn(conv(x)))."""
 
-    def __init__(self, before: int, after: int, stride: int) -> None:
+    def __init__(self, before: int, after: int, stride: int, bias: bool = False) -> None:
         super().__init__()
-        self.conv = _conv(before, after, 3, stride)
+        self.conv = _conv(before, after, 3, stride, bias)
         self.bn = nn.BatchNorm2d(after)
         self.relu = nn.ReLU()
 
@@ -208,8 +283,19 @@ def parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _conv(before: int, after: int, kernel: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=False)
+def _conv(before: int, after: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
+    return nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=bias)
+
+
+def _vgg_groups(depth: int) -> tuple[int, ...]:
+    """Convolutions in each group of a VGG.
+
+    Raises:
+        BadInput: no such depth.
+    """
+    if depth not in VGG_GROUPS:
+        raise BadInput(f"network: vgg has no depth {depth}; wanted is one of {', '.join(map(str, VGG_GROUPS))}")
+    return VGG_GROUPS[depth]
 
 
 def _groups(block: Callable[[int, int, int], nn.Module], blocks: int, width: int) -> list[tuple[str, nn.Module]]:
@@ -222,35 +308,3 @@ def _groups(block: Callable[[int, int, int], nn.Module], blocks: int, width: int
         groups.append((f"g{number}", nn.Sequential(OrderedDict(parts))))
         before = after
     return groups
-
-
-def _call_factory(factory: str, classes: int, channels: int, rows: int, cols: int) -> nn.Module:
-    module_name, _, function_name = factory.partition(":")
-    if not module_name or not function_name:
-        raise BadInput(f"network: factory {factory!r} is not of the form package.module:function")
-    function = _import_function(factory, module_name, function_name)
-    try:
-        network = function(classes=classes, channels=channels, rows=rows, cols=cols)
-    except TypeError as error:
-        raise BadInput(
-            f"network: {factory} cannot be called with classes, channels, rows and cols ({error})"
-        ) from error
-    except Exception as error:
-        raise BadInput(f"network: factory {factory} failed ({type(error).__name__}: {error})") from error
-    if not isinstance(network, nn.Module):
-        raise BadInput(f"network: {factory} returned {type(network).__name__}, wanted is a torch.nn.Module")
-    return network
-
-
-def _import_function(factory: str, module_name: str, function_name: str) -> Callable[..., object]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        function: object = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, SyntaxError) as error:
-        raise BadInput(f"network: factory {factory} cannot be imported ({error})") from error
-    finally:
-        sys.path.remove(here)
-    if not callable(function):
-        raise BadInput(f"network: {factory} is {type(function).__name__}, wanted is a function")
-    return function

@@ -5,7 +5,6 @@ run: a stage learns from, or is made of, stages above it.
 """
 
 import hashlib
-import math
 import re
 from importlib import resources
 from pathlib import Path
@@ -14,23 +13,22 @@ import msgspec
 
 from distill.data import DataSpec
 from distill.filters import HEADS, ROW_POLICIES, STEMS, check_word
+from distill.methods import Stage as Stage
+from distill.methods import check_positive, check_range
 from distill.networks import NetworkSpec
+from distill.plans import Chain, written_out
 from hw.errors import BadInput, did_you_mean
 from hw.files import read_yaml, to_json
 
-STAGE_KINDS = ("full", "split", "sum", "row", "ensemble")
 SCHEDULES = ("onecycle", "cosine", "steps")
-
-
-def _check_range(what: str, value: float, least: float, greatest: float = math.inf) -> None:
-    if not least <= value <= greatest or math.isinf(value):
-        wanted = f"{least} or more" if math.isinf(greatest) else f"{least} to {greatest}"
-        raise BadInput(f"{what} is {value}, wanted is {wanted}")
-
-
-def _check_positive(what: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise BadInput(f"{what} is {value}, wanted is above 0")
+FIRST_FIELDS = {
+    "DataSpec": "name folder rows cols train_images validation split_seed",
+    "NetworkSpec": "family depth width factory",
+    "StudentSpec": "n rows heads stem",
+    "Training": ("epochs batch learning_rate momentum nesterov weight_decay schedule warm_up milestones shift flip"),
+    "Stage": "name kind teachers members alpha temperature start",
+}
+"""Fields that a fingerprint always has; any other only where it is not at its default."""
 
 
 class StudentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,7 +44,7 @@ class StudentSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stem: str = "row"
 
     def __post_init__(self) -> None:
-        _check_range("student: n", self.n, 1)
+        check_range("student: n", self.n, 1)
         check_word("student: rows", self.rows, ROW_POLICIES)
         check_word("student: stem", self.stem, STEMS)
         if not self.heads or len(set(self.heads)) != len(self.heads):
@@ -65,9 +63,10 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         momentum: of SGD.
         nesterov: Nesterov's form of it.
         weight_decay: on all weights.
-        schedule: onecycle (up for `warm_up` of the steps, then down), cosine, or steps (times 0.1 at `milestones`).
+        schedule: onecycle (up for `warm_up` of the steps, then down), cosine, or steps (by `factor` at `milestones`).
         warm_up: share of the steps with a rising learning rate, onecycle only.
         milestones: shares of the epochs, steps only.
+        factor: of the learning rate at each of them.
         shift: images are moved by up to so many pixels.
         flip: half of the images are mirrored left to right.
     """
@@ -81,18 +80,20 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     schedule: str = "onecycle"
     warm_up: float = 0.3
     milestones: tuple[float, ...] = (0.5, 0.75)
+    factor: float = 0.1
     shift: int = 0
     flip: bool = False
 
     def __post_init__(self) -> None:
         check_word("training: schedule", self.schedule, SCHEDULES)
-        _check_range("training: epochs", self.epochs, 1)
-        _check_range("training: batch", self.batch, 1)
-        _check_range("training: shift", self.shift, 0)
-        _check_range("training: weight_decay", self.weight_decay, 0)
-        _check_range("training: momentum", self.momentum, 0, 0.9999)
-        _check_range("training: warm_up", self.warm_up, 0.01, 0.99)
-        _check_positive("training: learning_rate", self.learning_rate)
+        check_positive("training: factor", self.factor)
+        check_range("training: epochs", self.epochs, 1)
+        check_range("training: batch", self.batch, 1)
+        check_range("training: shift", self.shift, 0)
+        check_range("training: weight_decay", self.weight_decay, 0)
+        check_range("training: momentum", self.momentum, 0, 0.9999)
+        check_range("training: warm_up", self.warm_up, 0.01, 0.99)
+        check_positive("training: learning_rate", self.learning_rate)
         if self.nesterov and self.momentum == 0:
             raise BadInput("training: nesterov wants a momentum above 0; set nesterov: false")
 
@@ -100,47 +101,6 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def augments(self) -> bool:
         """Whether an image differs from epoch to epoch."""
         return self.shift > 0 or self.flip
-
-
-class Stage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One network of the chain and whom it learns from.
-
-    Attributes:
-        name: lower-case letters, digits and hyphens; also the name of its files.
-        kind: full (NxN), split or sum (a pacemaker of both), row (a 1xN student) or ensemble (not trained).
-        teachers: stage -> weight; empty trains by cross entropy alone.
-        members: stage -> weight of an ensemble's logits.
-        alpha: share of the teachers in the loss.
-        temperature: of the teachers' and the student's logits.
-        start: stage whose weights training starts from; None starts afresh.
-    """
-
-    name: str
-    kind: str
-    teachers: dict[str, float] = {}
-    members: dict[str, float] = {}
-    alpha: float = 0.5
-    temperature: float = 4.0
-    start: str | None = None
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.name):
-            raise BadInput(f"stage {self.name!r}: wanted is a name of lower-case letters, digits and hyphens")
-        check_word(f"stage {self.name}: kind", self.kind, STAGE_KINDS)
-        _check_range(f"stage {self.name}: alpha", self.alpha, 0, 1)
-        _check_positive(f"stage {self.name}: temperature", self.temperature)
-        for other, weight in {**self.teachers, **self.members}.items():
-            _check_positive(f"stage {self.name}: the weight of {other}", weight)
-        if self.kind == "ensemble" and (not self.members or self.teachers or self.start):
-            raise BadInput(f"stage {self.name}: an ensemble wants members, and neither teachers nor start")
-        if self.kind != "ensemble" and self.members:
-            raise BadInput(f"stage {self.name}: kind {self.kind} has no members; wanted is kind ensemble, or teachers")
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        """The stages that come before this one."""
-        start = (self.start,) if self.start else ()
-        return tuple(dict.fromkeys((*self.teachers, *self.members, *start)))
 
 
 class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,27 +111,34 @@ class Quantisation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        _check_range("quantisation: bits", self.bits, 2, 16)
-        _check_range("quantisation: epochs", self.epochs, 0)
-        _check_positive("quantisation: learning_rate", self.learning_rate)
+        check_range("quantisation: bits", self.bits, 2, 16)
+        check_range("quantisation: epochs", self.epochs, 0)
+        check_positive("quantisation: learning_rate", self.learning_rate)
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All that a run is made of; every seed runs the whole chain of stages, its own teacher included."""
+    """All that a run is made of; every seed runs the whole chain of stages, its own teacher included.
+
+    `chain` is a short form of stages, one or several; at birth it is written out into `stages` and is empty then.
+    """
 
     name: str
     data: DataSpec
     network: NetworkSpec
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage, ...] = ()
     student: StudentSpec = StudentSpec()
     training: Training = Training()
     quantisation: Quantisation = Quantisation()
     seeds: int = 3
+    chain: Chain | tuple[Chain, ...] = ()
 
     def __post_init__(self) -> None:
+        chains = (self.chain,) if isinstance(self.chain, Chain) else self.chain
+        msgspec.structs.force_setattr(self, "stages", written_out(chains, self.stages))
+        msgspec.structs.force_setattr(self, "chain", ())
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
             raise BadInput(f"recipe {self.name!r}: wanted is a name of letters, digits, dots, hyphens and underscores")
-        _check_range("seeds", self.seeds, 1)
+        check_range("seeds", self.seeds, 1)
         if not self.stages:
             raise BadInput("stages: none found, wanted is one or more")
         _check_order(self.stages)
@@ -236,10 +203,21 @@ def fingerprint(recipe: Recipe, stage_name: str, head: str | None, seed: int) ->
     """
     chain = _ancestry(recipe, stage_name)
     student = msgspec.structs.replace(recipe.student, heads=(head or recipe.student.heads[0],))
-    about_student = student if any(stage.kind == "row" for stage in chain) else student.n
-    data = msgspec.structs.replace(recipe.data, folder=None)
-    parts = (data, recipe.network, about_student, recipe.training, chain, seed)
+    about_student = _stamp(student) if any(stage.kind == "row" for stage in chain) else student.n
+    data = _stamp(msgspec.structs.replace(recipe.data, folder=None))
+    stages = [_stamp(stage) for stage in chain]
+    parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed)
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
+
+
+def _stamp(record: msgspec.Struct) -> dict[str, object]:
+    """A record without the fields that came later and stand at their default: older weights stay valid."""
+    fields: dict[str, object] = msgspec.to_builtins(record)
+    first = FIRST_FIELDS[type(record).__name__].split()
+    for field in msgspec.structs.fields(record):
+        if field.name not in first and getattr(record, field.name) == field.default:
+            del fields[field.name]
+    return fields
 
 
 def _ancestry(recipe: Recipe, stage_name: str) -> list[Stage]:

@@ -15,7 +15,7 @@ import msgspec
 from distill import checkpoint
 from distill import data as data_sets
 from distill.checkpoint import DEFAULT_HEAD, Distillation, Record
-from distill.filters import carry_over
+from distill.ensemble import carry_over
 from distill.recipe import Recipe, Stage, fingerprint
 from distill.resume import Memory
 from distill.train import accuracy, deterministic, stable_seed, train
@@ -295,7 +295,7 @@ def _train(recipe: Recipe, folder: Path, stage: Stage, head: str, job: Job, repo
             for teacher, weight in stage.teachers.items()
         ]
         if stage.start is not None:
-            carry_over(checkpoint.load_module(recipe, folder, stage.start, job.seed), module)
+            carry_over(checkpoint.load_module(recipe, folder, stage.start, job.seed), module, stage.start_part)
         who = f"stage {stage.name}, seed {job.seed}"
         curves = train(stage, module, data, recipe.training, teachers, seed, on_epoch, who, memory)
     record = Record(stage.name, job.seed, own_head, curves.loss, curves.validation, made_by)

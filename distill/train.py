@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
-from distill import losses
+from distill import methods
 from distill.data import PIXEL_FRACTION_BITS, Data, Images, Pixels, augment
+from distill.methods import Moment
 from distill.recipe import Stage, Training
 from distill.resume import Curves, Memory
 from hw.errors import BadInput
@@ -38,7 +39,7 @@ def train(
     """Train `module` in place on the training images and leave it in evaluation mode.
 
     Args:
-        stage: whose alpha and temperature hold.
+        stage: says what is minimised, and when.
         module: with the weights to start from.
         data: only its training and validation images are read.
         training: the schedule and the augmentation.
@@ -73,7 +74,8 @@ def train(
             else:
                 answers = [(weight, logits[indices]) for weight, logits in known]
             labels = torch.from_numpy(data.train.labels[indices])
-            loss = losses.distillation(module(to_input(pixels)), labels, answers, stage.alpha, stage.temperature)
+            moment = Moment(epoch, training.epochs, step, seed)
+            loss = methods.loss(stage, module(to_input(pixels)), labels, answers, moment)
             _check_finite(loss.item(), who, training, epoch, step)
             optimizer.param_groups[0]["lr"] = rates[epoch * steps + step]
             optimizer.zero_grad()
@@ -162,7 +164,8 @@ def _schedule(training: Training, optimizer: SGD, steps: int) -> LRScheduler:
         )
     if training.schedule == "cosine":
         return CosineAnnealingLR(optimizer, whole)
-    return MultiStepLR(optimizer, [round(share * training.epochs) * steps for share in training.milestones])
+    milestones = [round(share * training.epochs) * steps for share in training.milestones]
+    return MultiStepLR(optimizer, milestones, training.factor)
 
 
 def _check_finite(loss: float, who: str, training: Training, epoch: int, step: int) -> None:

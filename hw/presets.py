@@ -1,7 +1,8 @@
-"""WRN and ResNet as `Network`s without torch: architecture only, batch norms not yet folded.
+"""WRN, ResNet and VGG as `Network`s without torch: architecture only, batch norms not yet folded.
 
 Names: `wrn-40-4` (NxN), `wrn-40-4-1x3` (1xN, vertical strides drop rows), `wrn-40-4-1x3-keep` (vertical strides are 1);
-`resnet-20` likewise. 32x32x3 input and 100 classes, as CIFAR-100.
+`resnet-20` and `vgg-8` likewise; a VGG has no strides, so that its two 1xN forms are one. 32x32x3 input and 100
+classes, as CIFAR-100.
 """
 
 import math
@@ -15,7 +16,10 @@ FULL = "full"
 ROW_SKIP = "skip"
 ROW_KEEP = "keep"
 CIFAR = Shape(32, 32, 3)
-_NAME = re.compile(r"(?:wrn-(?P<depth>\d+)-(?P<width>\d+)|resnet-(?P<resnet>\d+))(?:-1x(?P<n>\d+)(?P<keep>-keep)?)?")
+_NAME = re.compile(
+    r"(?:wrn-(?P<depth>\d+)-(?P<width>\d+)|resnet-(?P<resnet>\d+)|vgg-(?P<vgg>\d+))(?:-1x(?P<n>\d+)(?P<keep>-keep)?)?"
+)
+_VGG_GROUPS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 
 
 @dataclass
@@ -26,20 +30,23 @@ class _Builder:
     n: int
     layers: list[Layer] = field(default_factory=list)
 
-    def conv(self, name: str, source: str, channels: int, kernel: int = 3, stride: int = 1) -> str:
+    def conv(self, name: str, source: str, channels: int, kernel: int = 3, stride: int = 1, bias: bool = False) -> str:
         if kernel > 1:
             kernel = self.n
         high = kernel if self.rows == FULL else 1
         size = Size(high, kernel)
         step = Size(1 if self.rows == ROW_KEEP else stride, stride)
         padding = Padding(high // 2, high // 2, kernel // 2, kernel // 2)
-        return self._add(Layer(name, "conv", (source,), channels, size, step, padding))
+        return self._add(Layer(name, "conv", (source,), channels, size, step, padding, bias))
 
     def norm(self, name: str, source: str, relu: bool = True) -> str:
         return self._add(Layer(name, "affine", (source,), relu=relu))
 
     def join(self, name: str, a: str, b: str, relu: bool = False) -> str:
         return self._add(Layer(name, "add", (a, b), relu=relu))
+
+    def halve(self, name: str, source: str) -> str:
+        return self._add(Layer(name, "max", (source,), kernel=Size(2, 2), stride=Size(2, 2)))
 
     def head(self, source: str, pooled: Shape, classes: int) -> None:
         kernel = Size(pooled.rows, pooled.cols)
@@ -66,13 +73,16 @@ def preset(name: str) -> Network:
         raise BadInput(f"network {name}: filters of width {n} were found, an odd width is wanted")
     if match["resnet"]:
         return resnet(int(match["resnet"]), rows=rows, n=n, name=name)
+    if match["vgg"]:
+        return vgg(int(match["vgg"]), rows=rows, n=n, name=name)
     return wrn(int(match["depth"]), int(match["width"]), rows=rows, n=n, name=name)
 
 
 def presets() -> list[str]:
     """Names that `preset` knows; the pattern admits other depths and widths."""
     bases = ["wrn-40-4", "wrn-40-2", "wrn-16-4", "wrn-16-2", "wrn-16-1", "wrn-10-1", "resnet-20", "resnet-56"]
-    return bases + [f"{base}-1x3{keep}" for base in bases for keep in ("", "-keep")]
+    strided = bases + [f"{base}-1x3{keep}" for base in bases for keep in ("", "-keep")]
+    return [*strided, "vgg-8", "vgg-13", "vgg-8-1x3", "vgg-13-1x3"]
 
 
 def wrn(
@@ -147,6 +157,34 @@ def _resnet_block(build: _Builder, name: str, x: str, inputs: int, outputs: int,
         x = build.conv(f"{name}.shortcut", x, outputs, kernel=1, stride=stride)
         x = build.norm(f"{name}.shortcut_bn", x, relu=False)
     return build.join(f"{name}.add", y, x, relu=True)
+
+
+def vgg(
+    depth: int,
+    rows: str = FULL,
+    n: int = 3,
+    shape: Shape = CIFAR,
+    classes: int = 100,
+    name: str = "",
+) -> Network:
+    """A VGG for CIFAR with batch norm (Simonyan and Zisserman 2014, arXiv 1409.1556), as in `distill.networks.vgg`.
+
+    Raises:
+        BadInput: a depth that is not 8, 11, 13, 16 or 19.
+    """
+    name = name or f"vgg-{depth}"
+    if depth not in _VGG_GROUPS:
+        raise BadInput(f"network {name}: a VGG has a depth of {', '.join(map(str, _VGG_GROUPS))}")
+    build = _Builder(rows, n)
+    x = build.norm("bn", build.conv("stem", INPUT, 64, bias=True))
+    for group, (count, outputs) in enumerate(zip(_VGG_GROUPS[depth], (64, 128, 256, 512, 512), strict=True), start=1):
+        for block in range(count - (group == 1)):
+            conv = build.conv(f"g{group}.b{block}.conv", x, outputs, bias=True)
+            x = build.norm(f"g{group}.b{block}.bn", conv)
+        if group <= 3:
+            x = build.halve(f"pool{group}.max", x)
+    build.head(x, Shape(shape.rows // 8, shape.cols // 8, 0), classes)
+    return Network(name, shape, tuple(build.layers))
 
 
 def _pooled(shape: Shape, rows: str) -> Shape:

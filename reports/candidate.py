@@ -16,6 +16,9 @@ ROLES: dict[str, Role] = {
     "full": "teacher",
     "split": "pacemaker",
     "sum": "pacemaker",
+    "alternate": "pacemaker",
+    "early": "pacemaker",
+    "late": "pacemaker",
     "ensemble": "pacemaker",
     "row": "student",
 }

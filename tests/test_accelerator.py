@@ -123,7 +123,7 @@ def test_a_pipeline_of_any_number_of_multipliers_is_a_budget(macs):
 def test_line_engines_have_the_multipliers_of_their_name_and_say_their_source(name, macs):
     engine = machine(name)
     assert (engine.macs, engine.schedule) == (macs, "line_by_line")
-    assert engine.source.startswith("assumed: ")
+    assert "assumed" in engine.source
     assert machine(f"{name}/layer_by_layer") == msgspec.structs.replace(
         engine, name=f"{name}/layer_by_layer", schedule="layer_by_layer"
     )

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from hls_students import conv, student_of
 
+import distill
 import pacemaker
 from hw import student
 from hw.network import INPUT, Layer, Network, Shape, Size
 from sim import cosim
 
+RECIPES = ", ".join(sorted(path.stem for path in (Path(distill.__file__).parent / "recipes").glob("*.yaml")))
 COMMANDS = (
     "codesign",
     "distill",
@@ -274,7 +276,7 @@ BAD = [
         "empty: no run here (recipe.json is missing); make one with: pacemaker distill --out empty",
     ),
     (["report", "run", "--machine", "line-65"], "machine line-65: no such preset or file; did you mean line-64?"),
-    (["distill", "numbers"], "recipe 'numbers': neither a YAML file nor a preset; presets are digits, fashion-mnist"),
+    (["distill", "numbers"], f"recipe 'numbers': neither a YAML file nor a preset; presets are {RECIPES}"),
     (["distill", "missing.yaml"], "missing.yaml: no such file"),
     (["distill", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
     (["distill", "recipe-type.yaml"], "recipe-type.yaml: Expected `int`, got `str` - at `$.seeds`"),
@@ -326,7 +328,7 @@ BAD = [
         "machine pipeline-256: clock_mhz 200 was found; the sensor's 1000 is wanted at least, "
         "since a pixel a cycle is all that the input takes",
     ),
-    (["codesign", "numbers"], "recipe 'numbers': neither a YAML file nor a preset; presets are digits, fashion-mnist"),
+    (["codesign", "numbers"], f"recipe 'numbers': neither a YAML file nor a preset; presets are {RECIPES}"),
     (["codesign", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
     (["codesign", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
     (["codesign", "digits", "--machine", "line-65", "--out", "made"], "machine line-65: no such preset or file; "),

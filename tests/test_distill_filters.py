@@ -148,7 +148,7 @@ def test_any_cnn_goes_on_the_fly_grouped_and_dilated_too():
 
 def test_a_student_starts_from_the_middle_rows_and_its_row_head_from_the_dense_one():
     teacher, learner = small_wrn(), student(rows="keep", head="rows")
-    filters.carry_over(teacher, learner)
+    ensemble.carry_over(teacher, learner)
     assert torch.equal(learner.stem.weight[:, :, 0], teacher.stem.weight[:, :, 1])
     x = torch.rand(2, 64, 16, 4)
     torch.testing.assert_close(learner.head(x), teacher.head(x))
@@ -157,12 +157,12 @@ def test_a_student_starts_from_the_middle_rows_and_its_row_head_from_the_dense_o
 def test_a_start_of_another_kind_is_refused():
     model = small_wrn()
     with pytest.raises(BadInput) as error:
-        filters.carry_over(student(), model)
+        ensemble.carry_over(student(), model)
     assert str(error.value) == (
         "start: stem.weight is [16, 3, 1, 3] in the stage to start from, wanted is [16, 3, 3, 3]"
     )
     with pytest.raises(BadInput) as error:
-        filters.carry_over(model, filters.convert(model, ensemble.split(model)))
+        ensemble.carry_over(model, filters.convert(model, ensemble.split(model)))
     assert str(error.value) == (
         "start: the layer stem.full.weight is not in the stage to start from; start from one of the same kind"
     )
@@ -218,3 +218,126 @@ def test_logit_ensemble_is_the_weighted_mean_and_stays_frozen():
     assert not a.training
     assert not any(parameter.requires_grad for parameter in both.parameters())
     torch.testing.assert_close(both(IMAGES), 0.75 * a(IMAGES) + 0.25 * b(IMAGES))
+
+
+ORDER = ["stem", *(f"g{group}.b0.conv{i}" for group in (1, 2, 3) for i in (1, 2))]
+ROWS = {
+    "full": [],
+    "row": ORDER,
+    "alternate": ["g1.b0.conv1", "g2.b0.conv1", "g3.b0.conv1"],
+    "early": ["stem", "g1.b0.conv1", "g1.b0.conv2"],
+    "late": ["g2.b0.conv1", "g2.b0.conv2", "g3.b0.conv1", "g3.b0.conv2"],
+}
+
+
+@pytest.mark.parametrize("family", [networks.wrn, networks.resnet])
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_plan_of_whole_layers_makes_just_these_1xn(kind, family):
+    model = family(10 if family is networks.wrn else 8, 1, 10)
+    plan = filters.plan_of(model, kind)
+    assert [name for name, what in plan.items() if what == "row"] == ROWS[kind]
+    assert list(plan) == ORDER
+    made = filters.convert(model, plan)
+    kernels = {name: conv.kernel_size for name, conv in convolutions(made).items()}
+    assert [name for name, kernel in kernels.items() if kernel == (1, 3)] == ROWS[kind]
+    assert kernels["g2.b0.shortcut"] == (1, 1)
+    changed = sum(conv.weight.numel() for name, conv in convolutions(model).items() if name in ROWS[kind])
+    assert networks.parameters(made) == networks.parameters(model) - changed * 2 // 3
+    assert made(IMAGES).shape == (2, 10)
+
+
+def test_early_and_late_make_up_the_whole_and_the_stem_may_differ():
+    model = small_wrn()
+    early, late = (filters.plan_of(model, kind) for kind in ("early", "late"))
+    assert all({early[name], late[name]} == {"row", "full"} for name in ORDER)
+    assert filters.plan_of(model, "late", "row")["stem"] == "row"
+
+
+@pytest.mark.parametrize(("kind", "of_nxn"), [("split", 2 / 3), ("sum", 4 / 3)])
+def test_mixed_layers_have_so_many_parameters(kind, of_nxn):
+    model = small_wrn()
+    made = filters.convert(model, filters.plan_of(model, kind))
+    nxn = sum(convolutions(model)[name].weight.numel() for name in ORDER)
+    assert networks.parameters(made) == networks.parameters(model) + round(nxn * (of_nxn - 1))
+    assert {(tuple(made.get_submodule(f"{name}.row").kernel_size)) for name in ORDER} == {(1, 3)}
+
+
+def test_an_unknown_plan_is_told():
+    with pytest.raises(BadInput) as error:
+        filters.plan_of(small_wrn(), "earlier")
+    assert str(error.value) == (
+        "kind 'earlier' is unknown; wanted is one of full, row, split, sum, alternate, early, late; did you mean early?"
+    )
+
+
+def one_row(x):
+    """An image of one row, as an NxN filter padded by zeros sees it."""
+    return x[:, :, :1]
+
+
+@pytest.mark.parametrize("kind", ["full", "row", "split", "sum", "alternate", "early", "late"])
+def test_from_middle_rows_a_student_answers_to_one_row_as_its_source_does(kind):
+    model = small_wrn()
+    source = filters.convert(model, filters.plan_of(model, kind)).eval()
+    learner = student().eval()
+    ensemble.carry_over(source, learner)
+    torch.testing.assert_close(learner(one_row(IMAGES)), source(one_row(IMAGES)))
+
+
+@pytest.mark.parametrize("kind", ["split", "sum", "early"])
+def test_from_the_1xn_part_the_rest_stays_as_it_was(kind):
+    model = small_wrn()
+    source = filters.convert(model, filters.plan_of(model, kind))
+    learner, before = student(), student().g2.b0.conv1.weight.clone()
+    ensemble.carry_over(source, learner, "row")
+    assert torch.equal(learner.head.linear.weight, source.head.linear.weight)
+    assert torch.equal(learner.g2.b0.shortcut.weight, source.g2.b0.shortcut.weight)
+    found = learner.g2.b0.conv1.weight
+    if kind == "early":
+        assert torch.equal(learner.stem.weight, source.stem.weight)
+        assert torch.equal(found, before)
+    elif kind == "sum":
+        assert torch.equal(found, source.g2.b0.conv1.row.weight)
+    else:
+        assert torch.equal(found[16:], source.g2.b0.conv1.row.weight)
+        assert torch.equal(found[:16], before[:16])
+
+
+@pytest.mark.parametrize("kind", ["split", "sum"])
+def test_a_bias_goes_with_its_channels(kind):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1))
+    source = filters.convert(model, {"0": kind})
+    for part, own in (("middle", 4), ("row", 2 if kind == "split" else 0)):
+        learner = filters.on_the_fly(model)
+        before = learner[0].bias.clone()
+        ensemble.carry_over(source, learner, part)
+        rows = source[0].row.bias
+        whole = source[0].full.bias if rows is None else torch.cat((source[0].full.bias, rows))
+        assert torch.equal(learner[0].bias[4 - own :], whole[4 - own :])
+        assert torch.equal(learner[0].bias[: 4 - own], before[: 4 - own])
+
+
+def test_starts_that_cannot_be_are_told():
+    model = small_wrn()
+    with pytest.raises(BadInput) as error:
+        ensemble.carry_over(model, student(), "row")
+    assert str(error.value) == "start_part: row wants a stage with 1xN filters to start from; take middle"
+    with pytest.raises(BadInput) as error:
+        ensemble.carry_over(model, student(), "rows")
+    assert str(error.value) == "start_part 'rows' is unknown; wanted is one of middle, row; did you mean row?"
+    with pytest.raises(BadInput) as error:
+        ensemble.carry_over(model, student(n=5))
+    assert str(error.value) == (
+        "start: stem.weight is [16, 3, 3, 3] in the stage to start from, wanted is [16, 3, 1, 5]"
+    )
+    wide = filters.convert(model, filters.plan_of(model, "sum"), n=5)
+    with pytest.raises(BadInput) as error:
+        ensemble.carry_over(wide, student(n=5))
+    assert str(error.value) == ("start: stem.weight is [16, 3, 1, 3] beside [16, 3, 1, 5], wanted is one width of both")
+    split = filters.convert(model, filters.plan_of(model, "split"))
+    with pytest.raises(BadInput) as error:
+        ensemble.carry_over(split, small_wrn())
+    assert str(error.value) == (
+        "start: stem.weight is [16, 3, 1, 3] in the stage to start from, wanted is [16, 3, 3, 3]"
+    )

@@ -2,7 +2,8 @@ import msgspec
 import pytest
 
 from distill import recipe as recipes
-from distill.data import DataSpec
+from distill.data import DATA_SETS, DataSpec
+from distill.methods import Phase
 from distill.networks import NetworkSpec
 from distill.recipe import Recipe, Stage, StudentSpec, Training
 from hw.errors import BadInput
@@ -43,7 +44,10 @@ def test_a_yaml_file_loads(tmp_path):
             "training: schedule 'cosin' is unknown; wanted is one of onecycle, cosine, steps; did you mean cosine? "
             "- at `$.training`",
         ),
-        ("data: {name: digit}", "data: name 'digit' is unknown; wanted is one of digits, fashion-mnist - at `$.data`"),
+        (
+            "data: {name: digit}",
+            f"data: name 'digit' is unknown; wanted is one of {', '.join(DATA_SETS)} - at `$.data`",
+        ),
         ("stages: [{name: a, kind: full, alpha: 1.5}]", "stage a: alpha is 1.5, wanted is 0 to 1 - at `$.stages[0]`"),
         ("name: [", "while parsing a flow node"),
     ],
@@ -60,7 +64,8 @@ def test_an_unknown_preset_is_told_with_the_nearest():
     with pytest.raises(BadInput) as error:
         recipes.load("digit")
     assert str(error.value) == (
-        "recipe 'digit': neither a YAML file nor a preset; presets are digits, fashion-mnist; did you mean digits?"
+        f"recipe 'digit': neither a YAML file nor a preset; presets are {', '.join(recipes.presets())}; "
+        "did you mean digits?"
     )
     with pytest.raises(BadInput) as error:
         recipes.load("missing.yaml")
@@ -105,7 +110,8 @@ def test_stages_that_cannot_run_are_told(stages, sentence):
         (
             Stage,
             {"name": "a", "kind": "rows"},
-            "stage a: kind 'rows' is unknown; wanted is one of full, split, sum, row, ensemble; did you mean row?",
+            "stage a: kind 'rows' is unknown; wanted is one of full, split, sum, alternate, early, late, row, "
+            "ensemble; did you mean row?",
         ),
         (Stage, {"name": "a", "kind": "row", "alpha": -0.1}, "stage a: alpha is -0.1, wanted is 0 to 1"),
         (Stage, {"name": "a", "kind": "row", "alpha": float("nan")}, "stage a: alpha is nan, wanted is 0 to 1"),
@@ -124,6 +130,58 @@ def test_stages_that_cannot_run_are_told(stages, sentence):
             Stage,
             {"name": "a", "kind": "row", "members": {"b": 1.0}},
             "stage a: kind row has no members; wanted is kind ensemble, or teachers",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "method": "dkt"},
+            "stage a: method 'dkt' is unknown; wanted is one of kd, dkd; did you mean dkd?",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "beta": 6.0},
+            "stage a: beta is of the method dkd only, found is kd",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "method": "dkd", "target": -1.0},
+            "stage a: target is -1.0, wanted is 0 or more",
+        ),
+        (Stage, {"name": "a", "kind": "row", "truth": -0.5}, "stage a: truth is -0.5, wanted is 0 or more"),
+        (Stage, {"name": "a", "kind": "row", "warm_up": 2.0}, "stage a: warm_up is 2.0, wanted is 0 to 1"),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "teachers": {"b": 1.0}, "drop": 1},
+            "stage a: drop is 1, wanted is less than its number of teachers, 1",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "start_part": "row"},
+            "stage a: start_part is row, but it has no start; name a stage there",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "start": "b", "start_part": "top"},
+            "stage a: start_part 'top' is unknown; wanted is one of middle, row",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "phases": (Phase(0.5, {"b": 1.0}), Phase(0.25))},
+            "stage a: the shares of its phases sum to 0.75, wanted is 1",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "phases": (Phase(1.5), Phase(-0.5))},
+            "stage a: the share of a phase is -0.5, wanted is above 0",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "phases": (Phase(1.0, {"b": 0.0}),)},
+            "stage a: the weight of b in a phase is 0.0, wanted is above 0",
+        ),
+        (
+            Stage,
+            {"name": "a", "kind": "row", "teachers": {"b": 1.0}, "phases": (Phase(1.0, {"c": 1.0}),)},
+            "stage a: its phases name the teachers; leave teachers out",
         ),
         (StudentSpec, {"heads": ()}, "student: heads are [], wanted are one or more different ones"),
         (
@@ -170,3 +228,39 @@ def test_the_fingerprint_changes_with_what_the_weights_depend_on():
     different = [stamp(other_training), stamp(other_teacher), stamp(recipe, head="global"), stamp(recipe, seed=1)]
     assert len({stamp(recipe), *different}) == 5
     assert stamp(recipe, "teacher", "rows") == stamp(recipe, "teacher", "global")
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "stamp"),
+    [
+        ("digits", "teacher", "8898e2295fca4cfb"),
+        ("digits", "joint", "d8575bf5bd078325"),
+        ("digits", "logits-student", "ae3b396aa99eda99"),
+        ("fashion-mnist", "split", "296d0814c594d657"),
+    ],
+)
+def test_later_fields_leave_the_first_releases_weights_valid(name, stage, stamp):
+    assert recipes.fingerprint(recipes.load(name), stage, "rows", 0) == stamp
+
+
+def test_later_fields_change_the_fingerprint_where_they_say_something():
+    kd = Stage("kd", "row", {"teacher": 1.0}, start="teacher")
+    changes = ({"method": "dkd"}, {"standardise": True}, {"truth": 1.0}, {"warm_up": 0.5}, {"start_part": "row"})
+    others = [msgspec.structs.replace(kd, **change) for change in changes]
+    phased = Stage("kd", "row", start="teacher", phases=(Phase(0.5), Phase(0.5, {"teacher": 2.0})))
+    assert phased.teachers == kd.teachers
+    stamps = {recipes.fingerprint(make(TEACHER, CE, stage), "kd", "rows", 0) for stage in (kd, *others, phased)}
+    assert len(stamps) == 7
+
+
+def test_phases_name_the_teachers_and_what_is_needed():
+    stage = Stage("a", "row", phases=(Phase(0.25, {"b": 1.0}), Phase(0.75, {"b": 1.0, "c": 2.0})))
+    assert stage.teachers == {"b": 1.0, "c": 1.5}
+    assert stage.needs == ("b", "c")
+    assert msgspec.structs.replace(stage, alpha=0.9).phases == stage.phases
+
+
+def test_a_recipe_survives_json_with_phases_and_chains():
+    student = Stage("x", "row", phases=(Phase(1 / 3, {"teacher": 0.1}), Phase(2 / 3, {"teacher": 0.7})))
+    recipe = make(TEACHER, CE, student)
+    assert msgspec.json.decode(msgspec.json.encode(recipe), type=Recipe) == recipe

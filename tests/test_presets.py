@@ -6,7 +6,7 @@ from distill import filters, networks
 from hw.errors import BadInput
 from hw.network import INPUT, Shape
 from hw.passes import executed
-from hw.presets import preset, presets, resnet, wrn
+from hw.presets import preset, presets, resnet, vgg, wrn
 from hw.trace import trace
 
 
@@ -20,9 +20,17 @@ from hw.trace import trace
         ("wrn-40-2-1x3", 771_092, 110_260_736),
         ("wrn-16-2", 703_284, 101_118_464),
         ("wrn-16-2-1x3", 251_412, 34_763_264),
+        ("resnet-20", 278_324, 40_818_944),
+        ("resnet-32", 472_756, 69_130_496),
+        ("resnet-56", 861_620, 125_753_600),
+        ("resnet-110", 1_736_564, 253_155_584),
+        ("vgg-8", 3_965_028, 96_192_512),
+        ("vgg-13", 9_462_180, 284_936_192),
+        ("vgg-8-1x3", 1_358_820, 32_098_304),
+        ("vgg-13-1x3", 3_194_148, 95_012_864),
     ],
 )
-def test_parameters_and_macs_of_wide_resnets(name, parameters, macs):
+def test_parameters_and_macs_of_cifar_networks(name, parameters, macs):
     assert (preset(name).parameters, preset(name).macs) == (parameters, macs)
 
 
@@ -53,6 +61,27 @@ def test_filters_of_width_5_have_5_taps():
     assert {layer.kernel for layer in preset("wrn-10-1-1x5").layers if layer.kind == "conv"} == {(1, 5), (1, 1)}
 
 
+VGG_STAGES = {"vgg-8": [(64, 1), (128, 1), (256, 1), (512, 1), (512, 1)], "vgg-13": [(64, 2), (128, 2), (256, 2)]}
+VGG_STAGES["vgg-13"] += [(512, 2), (512, 2)]
+
+
+@pytest.mark.parametrize("name", VGG_STAGES)
+@pytest.mark.parametrize(("ending", "taps"), [("", 9), ("-1x3", 3)])
+def test_macs_of_a_vgg_counted_on_paper(name, ending, taps):
+    """Stage by stage: pixels x taps x inputs x outputs, pixels a quarter after each of the first three."""
+    macs, before = 512 * 100, 3
+    for (channels, convolutions), side in zip(VGG_STAGES[name], (32, 16, 8, 4, 4), strict=True):
+        for _ in range(convolutions):
+            macs += side * side * taps * before * channels
+            before = channels
+    assert preset(name + ending).macs == macs
+
+
+def test_a_vgg_without_strides_has_one_1xn_form():
+    skip, keep = preset("vgg-8-1x3"), preset("vgg-8-1x3-keep")
+    assert (skip.layers, keep.name) == (keep.layers, "vgg-8-1x3-keep")
+
+
 @pytest.mark.parametrize(("depth", "blocks"), [(10, 1), (16, 2), (40, 6)])
 def test_a_wide_resnet_has_as_many_adds_as_blocks(depth, blocks):
     assert sum(layer.kind == "add" for layer in wrn(depth, 1).layers) == 3 * blocks
@@ -67,6 +96,8 @@ MODULES = {
     "wrn-10-1": lambda: networks.wrn(10, 1, 100),
     "wrn-16-2": lambda: networks.wrn(16, 2, 100),
     "resnet-20": lambda: networks.resnet(20, 1, 100),
+    "vgg-8": lambda: networks.vgg(8, 1, 100),
+    "vgg-13": lambda: networks.vgg(13, 1, 100),
 }
 
 
@@ -93,6 +124,12 @@ def test_other_shapes_and_classes_trace_to_the_same(shape, rows):
     assert trace(module, shape, "n").network == wrn(10, 1, rows, 3, shape, 7, "n")
 
 
+@pytest.mark.parametrize("shape", [Shape(28, 28, 1), Shape(8, 17, 2)])
+def test_a_vgg_of_other_shapes_and_classes_traces_to_the_same(shape):
+    module = networks.vgg(8, 1, 7, shape.channels)
+    assert trace(module, shape, "n").network == vgg(8, "full", 3, shape, 7, "n")
+
+
 def test_every_listed_preset_is_built():
     for name in presets():
         network = preset(name)
@@ -114,6 +151,7 @@ def test_every_listed_preset_is_built():
         ("wrn-4-4", "network wrn-4-4: a WRN has a depth of 10, 16, 22, ... and a width of at least 1"),
         ("wrn-16-0", "network wrn-16-0: a WRN has a depth of 10, 16, 22, ... and a width of at least 1"),
         ("resnet-21", "network resnet-21: a CIFAR ResNet has a depth of 8, 14, 20, ..."),
+        ("vgg-12", "network vgg-12: a VGG has a depth of 8, 11, 13, 16, 19"),
         ("resnet-2", "network resnet-2: a CIFAR ResNet has a depth of 8, 14, 20, ..."),
     ],
 )

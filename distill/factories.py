@@ -1,0 +1,47 @@
+"""Networks of the user's own: functions named in a recipe, installed or in the current folder."""
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from hw.errors import BadInput
+
+
+def call_factory(factory: str, classes: int, channels: int, rows: int, cols: int) -> nn.Module:
+    """The module that `package.module:function` returns for these keywords.
+
+    Raises:
+        BadInput: not of that form, not there, not callable so, or what it returns is no module.
+    """
+    module_name, _, function_name = factory.partition(":")
+    if not module_name or not function_name:
+        raise BadInput(f"network: factory {factory!r} is not of the form package.module:function")
+    function = _import_function(factory, module_name, function_name)
+    try:
+        network = function(classes=classes, channels=channels, rows=rows, cols=cols)
+    except TypeError as error:
+        raise BadInput(
+            f"network: {factory} cannot be called with classes, channels, rows and cols ({error})"
+        ) from error
+    except Exception as error:
+        raise BadInput(f"network: factory {factory} failed ({type(error).__name__}: {error})") from error
+    if not isinstance(network, nn.Module):
+        raise BadInput(f"network: {factory} returned {type(network).__name__}, wanted is a torch.nn.Module")
+    return network
+
+
+def _import_function(factory: str, module_name: str, function_name: str) -> Callable[..., object]:
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        function: object = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError, SyntaxError) as error:
+        raise BadInput(f"network: factory {factory} cannot be imported ({error})") from error
+    finally:
+        sys.path.remove(here)
+    if not callable(function):
+        raise BadInput(f"network: {factory} is {type(function).__name__}, wanted is a function")
+    return function
