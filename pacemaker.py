@@ -332,7 +332,7 @@ def sensor(
 @app.command()
 def cosim(
     run: Run,
-    machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
+    machine: Annotated[str, typer.Option(help="A machine's preset or YAML file.")] = "pipeline-256",
     frames: Annotated[int, typer.Option(help="Test images, a frame each.")] = 3,
     simulator: Annotated[str, typer.Option(help="icarus or verilator.")] = "icarus",
     out: Annotated[Path | None, typer.Option(help="Keep the design and its test bench here.")] = None,
@@ -342,14 +342,14 @@ def cosim(
     from hw import accelerator
     from hw.files import to_json
     from sim import cosim as cosimulation
+    from sim import cosim_engine
 
-    verdict = cosimulation.check_run(
-        run,
-        accelerator.pipeline_machine(machine),
-        frames,
-        simulator=cosimulation.simulator_named(simulator),
-        out=out,
-    )
+    found, tool = accelerator.machine(machine), cosimulation.simulator_named(simulator)
+    verdict: cosimulation.Verdict | cosim_engine.Verdict
+    if isinstance(found, accelerator.LineEngine):
+        verdict = cosim_engine.check_run(run, found, frames, simulator=tool, out=out)
+    else:
+        verdict = cosimulation.check_run(run, found, frames, simulator=tool, out=out)
     sys.stdout.write(to_json(verdict) if json else f"{verdict}\n")
     if not verdict.exact:
         sys.exit(1)

@@ -6,7 +6,7 @@ Nothing here knows what they should be: `check` holds them against `sim.pipeline
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -110,16 +110,26 @@ def check_run(
         Deadlock: RTL and recurrence stop for ever, both.
         MissingTool: the simulator is not installed.
     """
-    made = lifted(load_student(folder))
-    if not 1 <= frames <= len(made.images):
-        raise BadInput(f"frames: {frames} was found, 1 to {len(made.images)} are wanted, the student's test images")
-    if out is not None and (out / "rtl").exists():
-        raise BadInput(f"{out / 'rtl'}: it exists already; name another folder")
+    made = student_of(folder, frames, out)
     pipeline = settled(made.network, machine, precision_of(made))
     verdict = check(made, pipeline, made.images[:frames], simulator=simulator, folder=out)
     if verdict.deadlock and verdict.exact:
         recurrence.stamps(made.network, pipeline, frames)
     return verdict
+
+
+def student_of(folder: Path, frames: int, out: Path | None) -> Student:
+    """A run's student in the form that hardware runs, which has enough images, for a design that `out` has not got.
+
+    Raises:
+        BadInput: no student, more frames than test images, or a design in `out` already.
+    """
+    made = lifted(load_student(folder))
+    if not 1 <= frames <= len(made.images):
+        raise BadInput(f"frames: {frames} was found, 1 to {len(made.images)} are wanted, the student's test images")
+    if out is not None and (out / "rtl").exists():
+        raise BadInput(f"{out / 'rtl'}: it exists already; name another folder")
+    return made
 
 
 def check(
@@ -190,7 +200,7 @@ def run(
         silence = _longest_silence(student, pipeline, handshakes)
         text = bench(student, design, len(images), handshakes.valid.size, handshakes.ready.size, silence)
         write_text(design.folder / "bench.sv", text)
-        lines = _simulate(design, simulator)
+        lines = run_bench(design.folder, [*design.sources, "bench.sv"], simulator)
     return _parsed(student, design, lines)
 
 
@@ -217,14 +227,18 @@ def _longest_silence(student: Student, pipeline: Pipeline, handshakes: Handshake
     return work + max(handshakes.valid.size, handshakes.ready.size) + 100
 
 
-def _simulate(design: rtl.Design, simulator: Simulator) -> list[str]:
-    sources = [*design.sources, "bench.sv"]
+def run_bench(folder: Path, sources: Sequence[str], simulator: Simulator) -> list[str]:
+    """Compile a test bench `bench` with these sources of a folder, run it, and give the lines that it prints.
+
+    Raises:
+        BadInput: the simulator refuses the sources, or the bench ends in an error.
+    """
     if simulator == "icarus":
-        _tool(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], design.folder)
-        return _tool(["vvp", "-n", "bench.vvp"], design.folder)
+        _tool(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], folder)
+        return _tool(["vvp", "-n", "bench.vvp"], folder)
     options = ["--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench"]
-    _tool(["verilator", *options, "-Mdir", "obj", "-o", "bench", *sources], design.folder)
-    return _tool([str(design.folder / "obj" / "bench")], design.folder)
+    _tool(["verilator", *options, "-Mdir", "obj", "-o", "bench", *sources], folder)
+    return _tool([str(folder / "obj" / "bench")], folder)
 
 
 def _tool(command: list[str], folder: Path) -> list[str]:

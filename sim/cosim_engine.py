@@ -20,7 +20,7 @@ from hw.student import Student
 from sim import engine as machine
 from sim import kernels_engine as kernel
 from sim import kernels_turns as turn_of
-from sim.cosim import PROGRAMS, Simulator, _tool, available
+from sim.cosim import PROGRAMS, Simulator, available, run_bench, student_of
 from sim.engine import Run
 from sim.program import Counts
 from sim.result import Precision
@@ -58,6 +58,19 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return f"{self.simulator}, {self.frames} frames: {self.cycles:,} cycles in the simulation; {times}; {data}"
 
 
+def check_run(
+    folder: Path, engine: LineEngine, frames: int, *, simulator: Simulator = "icarus", out: Path | None = None
+) -> Verdict:
+    """`check` the student of a run on the first of its test images, row strides lifted; keep the design in `out`.
+
+    Raises:
+        BadInput: no student, more frames than test images, a design in `out` already, or as `check`.
+        DoesNotFit, UnsupportedLayer, MissingTool: as `check`.
+    """
+    made = student_of(folder, frames, out)
+    return check(made, engine, made.images[:frames], simulator=simulator, folder=out)
+
+
 def check(
     student: Student,
     engine: LineEngine,
@@ -87,18 +100,10 @@ def check(
         write_text(design.folder / BEFORE, memories.dram(student, engine, design.addresses, images))
         limit = 2 * int(made.times.finishes.max()) + 1000
         write_text(design.folder / "bench.sv", bench(design, engine, limit))
-        found = trace(_simulate(design, simulator), (design.folder / AFTER).read_text())
+        found = trace(
+            run_bench(design.folder, [*design.sources, "bench.sv"], simulator), (design.folder / AFTER).read_text()
+        )
     return _verdict(student, images, made, design, found, simulator)
-
-
-def _simulate(design: Design, simulator: Simulator) -> list[str]:
-    sources = [*design.sources, "bench.sv"]
-    if simulator == "icarus":
-        _tool(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], design.folder)
-        return _tool(["vvp", "-n", "bench.vvp"], design.folder)
-    options = ["--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench"]
-    _tool(["verilator", *options, "-Mdir", "obj", "-o", "bench", *sources], design.folder)
-    return _tool([str(design.folder / "obj" / "bench")], design.folder)
 
 
 def _verdict(

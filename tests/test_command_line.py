@@ -316,7 +316,7 @@ BAD = [
     (["cosim", "run", "--frames", "0"], "frames: 0 was found, 1 to 3 are wanted, the student's test images"),
     (
         ["cosim", "run", "--machine", "line-64"],
-        "machine line-64: a line engine was found, a pipeline or a budget is wanted",
+        "layer a: fixed<16,6> was found, the RTL of the line engine wants 8 bits at most",
     ),
     (["sensor", "run", "--pixel-mhz", "0"], "source: pixel_mhz 0.0 was found, more than 0 is wanted"),
     (

@@ -1,6 +1,5 @@
 """Which module executes a layer, with which parameters and ROMs."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -197,14 +196,17 @@ def _pool(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) ->
     if layer.kind == "max":
         parameters["SHIFT"] = student.fraction(layer.inputs[0]) - student.fraction(layer.name)
     else:
-        parameters |= dict(_division(student, layer))
+        parameters |= {
+            key: f"64'h{value:x}" if key in ("ADDEND", "MULTIPLIER") else value
+            for key, value in division(student, layer).items()
+        }
     if layer.accumulates:
         return parameters
     capacity = window_pixels(network, pipeline, layer)
     return {**parameters, **_steps(layer), "MEAN": int(layer.kind == "mean"), "CAPACITY": capacity}
 
 
-def _division(student: Student, layer: Layer) -> Iterator[tuple[str, int | str]]:
+def division(student: Student, layer: Layer) -> dict[str, int]:
     """Constants with which `pm_divide` is exact.
 
     The result is floor(n / d) with n = 2 sum 2^up + den, d = 2 den, den = taps 2^down. With m = ceil(2^k / d) and
@@ -225,10 +227,12 @@ def _division(student: Student, layer: Layer) -> Iterator[tuple[str, int | str]]
         raise UnsupportedLayer(
             f"layer {layer.name}: a mean of {layer.taps} pixels needs constants of more than 64 bits"
         )
-    yield "SUM_BITS", accumulator_width(layer.taps * max(source.high, -source.low))
-    yield "UP", up
-    yield "WORK_BITS", bits + multiplier.bit_length() + 1
-    yield "ADDEND", f"64'h{addend:x}"
-    yield "MULTIPLIER", f"64'h{multiplier:x}"
-    yield "DROP", k
-    yield "ZERO", zero
+    return {
+        "SUM_BITS": accumulator_width(layer.taps * max(source.high, -source.low)),
+        "UP": up,
+        "WORK_BITS": bits + multiplier.bit_length() + 1,
+        "ADDEND": addend,
+        "MULTIPLIER": multiplier,
+        "DROP": k,
+        "ZERO": zero,
+    }

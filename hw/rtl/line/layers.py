@@ -10,7 +10,7 @@ import numpy as np
 from hw.accelerator import LineEngine
 from hw.errors import BadInput, PacemakerError, UnsupportedLayer
 from hw.network import Layer, Network
-from hw.rtl.engines import _division
+from hw.rtl.engines import division
 from hw.student import Student, accumulator
 
 SUM_BITS = 32
@@ -238,5 +238,4 @@ def _mean(student: Student, layer: Layer) -> dict[str, int]:
     """A mean's constants, those of `pm_divide`; 0 of other layers."""
     if layer.kind != "mean":
         return dict.fromkeys(("UP", "DROP", "ZERO", "ADDEND", "MULTIPLIER", "WORK_BITS"), 0)
-    found = dict(_division(student, layer))
-    return {key: int(value.split("h")[1], 16) if isinstance(value, str) else value for key, value in found.items()}
+    return division(student, layer)
