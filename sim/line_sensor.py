@@ -14,7 +14,7 @@ from sim import engine as simulator
 from sim import kernels_engine as kernel
 from sim.engine import Counts, Run
 from sim.result import Precision
-from sim.sensor import CLOCK_PRECISION, LARGEST_CLOCK_RATIO, Watch, frame_clocks
+from sim.sensor import Watch, frame_clocks, least_clock
 
 FRAMES = 3
 
@@ -36,6 +36,11 @@ def watch(network: Network, engine: LineEngine, source: Source, precision: Preci
             f"machine {engine.name}: clock_mhz {engine.clock_mhz:g} was found; the sensor's {source.pixel_mhz:g} is "
             "wanted at least, since a pixel a cycle is all that the input takes"
         )
+
+    def keeps_up(ratio: Fraction) -> bool:
+        arrivals = _arrivals(network, source, ratio)
+        return _first_overrun(network, simulator.run(network, engine, precision, FRAMES, arrivals), arrivals) is None
+
     ratio = Fraction(str(engine.clock_mhz)) / Fraction(str(source.pixel_mhz))
     clocks = frame_clocks(network, source)
     interval = _interval(network, engine, precision)
@@ -49,7 +54,7 @@ def watch(network: Network, engine: LineEngine, source: Source, precision: Preci
     return Watch(
         keeps_up=sustained and lost is None,
         first_overrun=lost,
-        least_clock_mhz=_least_clock(network, engine, precision, source, Fraction(interval, clocks)),
+        least_clock_mhz=least_clock(keeps_up, Fraction(interval, clocks), source.pixel_mhz),
         input_buffer_pixels=_waiting_rows(made, arrivals) * network.input.cols if sustained else None,
         latency_cycles=latency,
         latency_lines=float(latency / line),
@@ -103,23 +108,3 @@ def _waiting_rows(made: Run, arrivals: Counts) -> int:
     _, begin, free = _places(made, arrivals).T
     begin, free = begin[free > begin], free[free > begin]
     return max((int(((begin <= time) & (free > time)).sum()) for time in begin), default=0)
-
-
-def _least_clock(
-    network: Network, engine: LineEngine, precision: Precision, source: Source, sustained: Fraction
-) -> float | None:
-    """Bisection over the ratio of the clocks, from the least that the long run allows."""
-
-    def keeps_up(ratio: Fraction) -> bool:
-        arrivals = _arrivals(network, source, ratio)
-        return _first_overrun(network, simulator.run(network, engine, precision, FRAMES, arrivals), arrivals) is None
-
-    low = high = max(Fraction(1), sustained)
-    while not keeps_up(high):
-        low, high = high, 2 * high
-        if high > LARGEST_CLOCK_RATIO:
-            return None
-    while high > low * Fraction(1 + CLOCK_PRECISION):
-        middle = ((low + high) / 2).limit_denominator(10**6)
-        low, high = (low, middle) if keeps_up(middle) else (middle, high)
-    return round(float(high) * source.pixel_mhz, 6)

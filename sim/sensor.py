@@ -4,6 +4,7 @@ A pixel that arrives in a cycle in which the pipeline has no room for it is lost
 pipeline does exactly what it does behind a source that waits, so that the same recurrence, oracle and RTL serve.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -78,6 +79,10 @@ def watch(network: Network, pipeline: Pipeline, source: Source) -> Watch:
             f"is wanted at least, since a pixel a cycle is all that the input takes"
         )
     ratio = Fraction(str(pipeline.clock_mhz)) / Fraction(str(source.pixel_mhz))
+
+    def keeps_up(ratio: Fraction) -> bool:
+        return _first_overrun(network, pipeline, source, ratio, FRAMES) is None
+
     interval = _interval(network, pipeline)
     clocks = frame_clocks(network, source)
     sustained = interval <= clocks * ratio
@@ -90,7 +95,7 @@ def watch(network: Network, pipeline: Pipeline, source: Source) -> Watch:
     return Watch(
         keeps_up=sustained and lost is None,
         first_overrun=lost,
-        least_clock_mhz=_least_clock(network, pipeline, source, Fraction(interval, clocks)),
+        least_clock_mhz=least_clock(keeps_up, Fraction(interval, clocks), source.pixel_mhz),
         input_buffer_pixels=_input_buffer(network, deep, source, ratio) if sustained else None,
         latency_cycles=finish - last_arrival,
         latency_lines=float((finish - last_arrival) / (line * ratio)),
@@ -161,12 +166,8 @@ def _input_buffer(network: Network, deep: Pipeline, source: Source, ratio: Fract
     return max(peaks)
 
 
-def _least_clock(network: Network, pipeline: Pipeline, source: Source, sustained: Fraction) -> float | None:
-    """Bisection over the ratio of the clocks, from the least that the long run allows."""
-
-    def keeps_up(ratio: Fraction) -> bool:
-        return _first_overrun(network, pipeline, source, ratio, FRAMES) is None
-
+def least_clock(keeps_up: Callable[[Fraction], bool], sustained: Fraction, pixel_mhz: float) -> float | None:
+    """Bisection over the ratio of machine clock and pixel clock, from the least that the long run allows."""
     low = high = max(Fraction(1), sustained)
     while not keeps_up(high):
         low, high = high, 2 * high
@@ -175,4 +176,4 @@ def _least_clock(network: Network, pipeline: Pipeline, source: Source, sustained
     while high > low * Fraction(1 + CLOCK_PRECISION):
         middle = ((low + high) / 2).limit_denominator(10**6)
         low, high = (low, middle) if keeps_up(middle) else (middle, high)
-    return round(float(high) * source.pixel_mhz, 6)
+    return round(float(high) * pixel_mhz, 6)
