@@ -14,6 +14,8 @@ if TYPE_CHECKING:  # which brings torch, and tables come without
     from distill.recipe import Recipe
 
 CONFIDENCE = 0.95
+LEAST_ERROR = 1e-12
+"""Of a mean difference of accuracies: less is rounding."""
 
 
 class Paired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -26,7 +28,8 @@ class Paired(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         mean: mean difference of accuracies (0 to 1), above 0 where the stage is better.
         low: lower end of the 95 % interval of the mean, by Student's t with n - 1 degrees of freedom.
         high: its upper end.
-        p: two-sided p value of the paired t test; None (like both ends) for one seed.
+        p: two-sided p value of the paired t test. None (like both ends) for one seed, and where all differences are the
+            same, which on few test images happens by chance and says nothing of the spread.
     """
 
     stage: str
@@ -73,14 +76,13 @@ def paired(stage: str, baseline: str, ours: Sequence[float], theirs: Sequence[fl
         )
     differences = [a - b for a, b in zip(ours, theirs, strict=True)]
     mean, count = fmean(differences), len(differences)
-    if count < 2:
+    error = stdev(differences) / math.sqrt(count) if count > 1 else 0.0
+    if error < LEAST_ERROR:
         return Paired(stage, baseline, count, mean, None, None, None)
     from scipy.stats import t
 
-    error = stdev(differences) / math.sqrt(count)
     reach = float(t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    certain = 1.0 if mean == 0 else 0.0
-    p = float(2 * t.sf(abs(mean) / error, count - 1)) if error > 0 else certain
+    p = float(2 * t.sf(abs(mean) / error, count - 1))
     return Paired(stage, baseline, count, mean, mean - reach, mean + reach, p)
 
 

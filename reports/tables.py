@@ -8,7 +8,7 @@ from rich.table import Table
 
 from reports.candidate import Accuracy, Report
 from reports.html import machines_of
-from reports.statistics import Paired
+from reports.statistics import Paired, holm
 from sim.fifos import Sizing
 from sim.result import Result
 
@@ -76,11 +76,12 @@ def show_paired(console: Console, paired: Sequence[Paired]) -> None:
     table = Table(box=None, header_style="bold", title="differences on test, paired by seed", title_justify="left")
     table.add_column("network")
     table.add_column("against")
-    for heading in ("points", "95 % interval", "p", "seeds"):
+    for heading in ("points", "95 % interval", "p, by Holm", "seeds"):
         table.add_column(heading, justify="right")
+    corrected = holm({f"{entry.stage}, {entry.baseline}": entry.p for entry in paired if entry.p is not None})
     for entry in paired:
         ends = "" if entry.low is None or entry.high is None else f"{100 * entry.low:+.2f} to {100 * entry.high:+.2f}"
-        p = "" if entry.p is None else f"{entry.p:.3f}"
+        p = "" if entry.p is None else f"{corrected[f'{entry.stage}, {entry.baseline}']:.3f}"
         table.add_row(entry.stage, entry.baseline, f"{100 * entry.mean:+.2f}", ends, p, str(entry.seeds))
     console.print(table)
 

@@ -32,11 +32,10 @@ def test_sleep_of_ten_patients() -> None:
     assert (found.low, found.high) == (pytest.approx(0.7001, abs=1e-4), pytest.approx(2.4599, abs=1e-4))
 
 
-def test_one_seed_has_no_interval_and_equal_ones_no_doubt() -> None:
-    alone = paired("a", "b", [0.5], [0.25])
-    assert (alone.mean, alone.low, alone.high, alone.p) == (0.25, None, None, None)
-    assert paired("a", "b", [1, 2], [1, 2]).p == 1
-    assert paired("a", "b", [2, 3], [1, 2]).p == 0
+@pytest.mark.parametrize("theirs", [[0.25], [0.25, 0.5, 0.75], [0.15, 0.3, 0.45]])
+def test_one_seed_and_equal_differences_have_no_interval(theirs: list[float]) -> None:
+    found = paired("a", "b", [value + 0.1 for value in theirs], theirs)
+    assert (found.mean, found.low, found.high, found.p) == (pytest.approx(0.1), None, None, None)
 
 
 def test_pairs_are_wanted() -> None:
