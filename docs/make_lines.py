@@ -9,17 +9,14 @@ import re
 from itertools import product
 from pathlib import Path
 
-import matplotlib
 import msgspec
-
-matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 from hw.accelerator import LineEngine, Schedule
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
 from hw.presets import preset
-from sim.engine import sweep
+from sim.engine import simulate, sweep
 from sim.planner import least_line_memory
 
 HERE = Path(__file__).parent
@@ -123,8 +120,23 @@ def traffic_table(rows: list[Row], names: list[str]) -> str:
     return "\n".join(lines)
 
 
+def group_table(network: Network) -> str:
+    """What more rows a turn cost and save, line by line, 1 MB of either memory, 4 bytes a cycle."""
+    lines = ["| rows a turn | line memory | DRAM, MB a frame | cycles, millions |", "|---|---|---|---|"]
+    for group in (1, 2, 4, 8, 32):
+        large = {"line_memory_bytes": 1024 * KILO, "weight_memory_bytes": 1024 * KILO, "row_group": group}
+        found = simulate(network, network, msgspec.structs.replace(ENGINE, **large))
+        moved = sum(found.dram_bytes.values()) / 1e6
+        lines.append(
+            f"| {group} | {found.line_memory_bytes / KILO:,.1f} kB | {moved:.1f} | {found.interval_cycles / 1e6:.2f} |"
+        )
+    return "\n".join(lines)
+
+
 def draw(rows: list[Row]) -> None:
     """Cycles over line memory, a panel for each pair of networks."""
+    plt.switch_backend("Agg")
+    plt.rcParams["svg.hashsalt"] = "lines"
     pairs = [("wrn-40-4", "wrn-40-4-1x3"), ("wrn-16-2", "wrn-16-2-1x3"), ("full-hd-NxN", "full-hd-1xN")]
     figure, panels = plt.subplots(1, 3, figsize=(12, 3.6))
     for panel, pair in zip(panels, pairs, strict=True):
@@ -135,12 +147,13 @@ def draw(rows: list[Row]) -> None:
                     fixed = {"weight_kb": 64, "bytes_per_cycle": 4.0, "schedule": schedule, "network": name}
                     row = best(rows, line_kb=memory // KILO, **fixed)
                     if row is not None:
-                        points.append((memory // KILO, row["cycles"]))
+                        points.append((memory // KILO, row["cycles"] / 1e6))
                 if points:
                     panel.plot(*zip(*points, strict=True), style, color=colour, marker="o", markersize=3)
                     words = schedule.replace("_", " ")
                     panel.lines[-1].set_label(f"{name}, {words}")
-        panel.set(xscale="log", yscale="log", xlabel="line memory, kB", ylabel="cycles a frame")
+        panel.set(xscale="log", xlabel="line memory, kB", ylabel="millions of cycles a frame")
+        panel.set_ylim(bottom=0)
         panel.set_xticks([m // KILO for m in LINE_MEMORIES], [str(m // KILO) for m in LINE_MEMORIES])
         panel.minorticks_off()
         panel.legend(fontsize=7)
@@ -165,6 +178,7 @@ def main() -> None:
         "wrn-16-2": interval_table(rows, 64, ["wrn-16-2", "wrn-16-2-1x3-keep", "wrn-16-2-1x3"], (0.5, 4.0, 16.0)),
         "full-hd": interval_table(rows, 64, ["full-hd-NxN", "full-hd-1xN"], (0.5, 4.0, 16.0)),
         "traffic": traffic_table(rows, list(nets)),
+        "groups": group_table(nets["wrn-40-4-1x3-keep"]),
     }
     page = HERE / "lines.md"
     text = page.read_text()

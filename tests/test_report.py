@@ -86,7 +86,7 @@ def result(machine, latency, line, causes=None):
         layers=(layer("stem", line), layer("conv1", line)),
         cycles_by_cause=causes or {},
         dram_bytes={"weights": 1234567} if causes else {},
-        notes=("transfers and array take turns",) if causes else (),
+        notes=("20 bytes of weights stay",) if causes else (),
     )
 
 

@@ -58,13 +58,13 @@ def kernel_ms(name: str) -> dict[str, object]:
     return row([1e3 * value for value in seconds(lambda: lanes.finishes(packed, 1, packed.timing), 200)], "ms")
 
 
-def lane_ms(name: str) -> dict[str, object]:
-    """The same with 32 machines side by side on one core, a simulation's share."""
+def lane_ms(name: str, count: int = designs.LANES) -> dict[str, object]:
+    """The same with so many machines side by side on one core, a simulation's share."""
     network, pipeline = at_256(name)
     packed = pack(network, pipeline, 1)
-    timing = Timing(*(np.repeat(cycles, designs.LANES, axis=1) for cycles in packed.timing))
+    timing = Timing(*(np.repeat(cycles, count, axis=1) for cycles in packed.timing))
     taken = seconds(lambda: lanes.finishes(packed, 1, timing), 200)
-    return row([1e3 * value / designs.LANES for value in taken], "ms")
+    return row([1e3 * value / count for value in taken], "ms")
 
 
 def call_ms(name: str) -> dict[str, object]:
@@ -196,6 +196,7 @@ def main() -> None:
     measured = {
         "pipeline_wrn_40_4_1x3_ms": lane_ms("wrn-40-4-1x3"),
         "pipeline_wrn_40_4_ms": lane_ms("wrn-40-4"),
+        **{f"pipeline_{lane}_lanes_wrn_40_4_1x3_ms": lane_ms("wrn-40-4-1x3", lane) for lane in (8, 16, 32, 128)},
         "pipeline_alone_wrn_40_4_1x3_ms": kernel_ms("wrn-40-4-1x3"),
         "pipeline_alone_wrn_40_4_ms": kernel_ms("wrn-40-4"),
         "pipeline_stamps_call_wrn_40_4_1x3_ms": call_ms("wrn-40-4-1x3"),
