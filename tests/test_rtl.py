@@ -245,15 +245,15 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
     file, text, fault = MUTANTS[name]
-    simulate, changed = cosim._simulate, []
+    run_bench, changed = cosim.run_bench, []
 
-    def faulty(design, simulator):
-        source = (design.folder / file).read_text()
+    def faulty(folder, sources, simulator):
+        source = (folder / file).read_text()
         changed.append(text in source)
-        (design.folder / file).write_text(source.replace(text, fault))
-        return simulate(design, simulator)
+        (folder / file).write_text(source.replace(text, fault))
+        return run_bench(folder, sources, simulator)
 
-    monkeypatch.setattr(cosim, "_simulate", faulty)
+    monkeypatch.setattr(cosim, "run_bench", faulty)
     seen = 0
     for seed in range(60):
         student = random_student(seed, images=2)

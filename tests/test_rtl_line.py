@@ -358,15 +358,15 @@ MUTANTS = {
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
     file, text, fault = MUTANTS[name]
-    simulate, changed = cosim_engine._simulate, []
+    run_bench, changed = cosim_engine.run_bench, []
 
-    def faulty(design, simulator):
-        source = (design.folder / file).read_text()
+    def faulty(folder, sources, simulator):
+        source = (folder / file).read_text()
         changed.append(text in source)
-        (design.folder / file).write_text(source.replace(text, fault))
-        return simulate(design, simulator)
+        (folder / file).write_text(source.replace(text, fault))
+        return run_bench(folder, sources, simulator)
 
-    monkeypatch.setattr(cosim_engine, "_simulate", faulty)
+    monkeypatch.setattr(cosim_engine, "run_bench", faulty)
     cases = [("classifier", "tiles"), ("wide padding", "bursts"), ("means", "no prefetch"), ("3x3", "small")]
     verdicts = []
     for network, of in cases:
