@@ -37,6 +37,8 @@ Out = Annotated[Path | None, typer.Option(help="Folder of the run; runs/<recipe>
 Machines = Annotated[list[str] | None, typer.Option("--machine", help="A preset or a YAML file; may be given again.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the first chain of trainings.")]
 Workers = Annotated[int, typer.Option(min=1, help="Trainings side by side, one thread each.")]
+Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:0, ..., or auto.")]
+Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log the epochs for TensorBoard too.")]
 FORCE = "Replace a project that is there."
 
 
@@ -47,6 +49,8 @@ def codesign(
     out: Out = None,
     seed: Seed = 0,
     workers: Workers = 2,
+    device: Device = "cpu",
+    tensorboard: Tensorboard = False,
     json: Json = False,
 ) -> None:
     """The main job: distil, quantise, simulate, generate, compare and report."""
@@ -67,6 +71,8 @@ def codesign(
             machine or chain.MACHINES,
             seed=seed,
             workers=workers,
+            device=device,
+            tensorboard=tensorboard,
             command=" ".join(["pacemaker", *sys.argv[1:]]),
             on_progress=tell,
             say=console.print,
@@ -80,9 +86,18 @@ def codesign(
 
 
 @app.command()
-def distill(recipe: RecipeName, out: Out = None, seed: Seed = 0, workers: Workers = 2, json: Json = False) -> None:
-    """Train a recipe's teacher, pacemakers and students, and quantise the best student."""
+def distill(
+    recipe: RecipeName,
+    out: Out = None,
+    seed: Seed = 0,
+    workers: Workers = 2,
+    device: Device = "cpu",
+    tensorboard: Tensorboard = False,
+    json: Json = False,
+) -> None:
+    """Train a recipe's teacher, pacemakers and students, and quantise the best student; torchrun may start it."""
     _need_torch()
+    from distill import parallel
     from distill import recipe as recipes
     from distill.run import expected_epochs
     from distill.run import run as train_all
@@ -93,7 +108,9 @@ def distill(recipe: RecipeName, out: Out = None, seed: Seed = 0, workers: Worker
     console = _console()
     students.check_traceable(chosen)
     with progress.bars(console, expected_epochs(chosen)) as tell:
-        train_all(chosen, folder, seed, workers, tell)
+        train_all(chosen, folder, seed, workers, tell, device=device, tensorboard=tensorboard)
+    if not parallel.is_first():
+        return
     console.print("quantising the best student")
     students.make(folder)
     _show_accuracies(folder, json)

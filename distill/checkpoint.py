@@ -16,7 +16,7 @@ from distill import ensemble, filters, networks
 from distill.networks import DataShape
 from distill.recipe import Recipe, Stage
 from hw.errors import BadInput
-from hw.files import read_arrays, read_json, write_arrays, write_json
+from hw.files import Arrays, read_arrays, read_json, replacing, write_arrays, write_json
 
 DEFAULT_HEAD = "global"
 
@@ -84,18 +84,19 @@ def path_of(folder: Path, stage: str, seed: int, candidate: str | None = None) -
 
 
 def save(path: Path, module: nn.Module | None, record: Record) -> None:
-    """Write weights, then the record: a record without its weights does not exist."""
-    _suffixed(path, ".json").unlink(missing_ok=True)
+    """Write weights, then the record: a record without its weights does not exist.
+
+    Raises:
+        BadInput: they cannot be written, as on a full disk; an older checkpoint is then as it was, or has no record.
+    """
     if module is not None:
-        arrays = {name: tensor.detach().numpy() for name, tensor in _state(module).items()}
-        write_arrays(weights_file(path), arrays)
+        _write(path, {name: tensor.detach().cpu().numpy() for name, tensor in _state(module).items()})
     write_json(_suffixed(path, ".json"), record)
 
 
 def copy(source: Path, target: Path) -> None:
     """Make `target` the same checkpoint as `source`."""
-    _suffixed(target, ".json").unlink(missing_ok=True)
-    write_arrays(weights_file(target), read_arrays(weights_file(source)))
+    _write(target, read_arrays(weights_file(source)))
     write_json(_suffixed(target, ".json"), record_at(source))
 
 
@@ -190,6 +191,13 @@ def fill(module: nn.Module, path: Path) -> None:
                 f"{list(tensor.shape)}; remove the file and distil again"
             )
         tensor.copy_(found)
+
+
+def _write(path: Path, arrays: Arrays) -> None:
+    """Weights, whole on the disk before the record of older ones goes."""
+    with replacing(weights_file(path)) as temporary:
+        write_arrays(temporary, arrays)
+        _suffixed(path, ".json").unlink(missing_ok=True)
 
 
 def _state(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -51,6 +51,7 @@ def convert(
     """
     for what, found, wanted in (("rows", rows, ROW_POLICIES), ("head", head, HEADS)):
         check_word(what, found, wanted)
+    _check_weights(model)
     converted = _replace_convolutions(copy.deepcopy(model), plan, n)
     if rows != "skip":
         converted = _change_row_strides(converted, rows)
@@ -60,9 +61,19 @@ def convert(
 
 
 def on_the_fly(model: nn.Module, n: int | None = None, rows: str = "skip", stem: str = "row") -> nn.Module:
-    """Any CNN with every NxN filter made 1xN (but the first one, if `stem` is full), grouped and dilated ones too.
+    """Any CNN with every KxK filter made 1xN (but the first one, if `stem` is full), at the same depth and width.
 
-    A layer padded with less than half a kernel keeps the rows that its NxN twin would have lost at the border.
+    Every `nn.Conv2d` with a kernel above 1x1 changes, grouped, dilated, strided and asymmetric ones too; a module used
+    in several places stays one module. 1x1 filters, other layers (`Conv1d`, `Conv3d`, transposed ones) and convolutions
+    that a forward pass writes out itself stay as they are.
+
+    With rows skipped, a filter of odd height padded by half a kernel or more gives maps of its old size (of even
+    height: at most a row more or less). One padded with less keeps the rows, and where 1xN is narrower than the kernel
+    the columns, that its twin would have lost at the border.
+
+    Raises:
+        BadInput: as `convert`; an N of the other parity than a kernel's width; a convolution that does more than
+            `nn.Conv2d` does.
     """
     return convert(model, plan_of(model, "row", stem), n=n, rows=rows)
 
@@ -167,19 +178,43 @@ def _replace_convolutions(model: nn.Module, plan: Plan, n: int | None) -> nn.Mod
             raise BadInput(f"plan: the network has no convolution {name!r}{did_you_mean(name, list(convolutions))}")
     for name, kind in plan.items():
         check_word(f"plan: {name}:", kind, KINDS)
-        replacement = _converted(name, convolutions[name], kind, n)
-        if name == "":
-            return replacement
-        model.set_submodule(name, replacement)
+        model = _put(model, convolutions[name], _converted(name, convolutions[name], kind, n))
     return model
+
+
+def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
+    """`model` with `new` under every name of `old`: a module that is used in two places has two names."""
+    if model is old:
+        return new
+    for name in [name for name, part in model.named_modules(remove_duplicate=False) if part is old]:
+        model.set_submodule(name, new)
+    return model
+
+
+def _check_weights(model: nn.Module) -> None:
+    """A weight that is computed (weight norm, pruning) would be lost, or cannot even be copied."""
+    for name, conv in _convolutions(model):
+        if "weight" not in conv._parameters:
+            raise BadInput(f"{name}: its weight is computed from other tensors; make weight norm or pruning permanent")
+
+
+def _check_plain(name: str, conv: nn.Conv2d) -> None:
+    """What cannot be made anew from its sizes alone would lose what it does beside."""
+    same = type(conv).forward is nn.Conv2d.forward and type(conv)._conv_forward is nn.Conv2d._conv_forward
+    if isinstance(conv, nn.LazyConv2d) or not same:
+        cure = "show it an image first" if isinstance(conv, nn.LazyConv2d) else "put an nn.Conv2d in its place"
+        raise BadInput(f"{name}: it is a {type(conv).__name__}, which cannot be made 1xN; {cure}")
 
 
 def _converted(name: str, conv: nn.Conv2d, kind: str, n: int | None) -> nn.Module:
     if kind == "full" or conv.kernel_size == (1, 1):
         return conv
     row = _row_geometry(name, conv, n)
+    if kind == "row" and row == _geometry(conv):
+        return conv
+    _check_plain(name, conv)
     if kind == "row":
-        return conv if row == _geometry(conv) else _remade(conv, row)
+        return _remade(conv, row)
     _check_side_by_side(name, conv, kind)
     if kind == "sum":
         return SumConv(conv, _remade(conv, replace(row, bias=False)))
@@ -194,20 +229,21 @@ def _geometry(conv: nn.Conv2d) -> _Geometry:
 
 
 def _row_geometry(name: str, conv: nn.Conv2d, n: int | None) -> _Geometry:
-    """The 1xN twin: no padding in rows, and as much in cols as keeps the width of the output."""
+    """The 1xN twin, padded so that its output is as large as before, or larger where that would take less than none."""
     cols = conv.kernel_size[1] if n is None else n
     if cols < 1:
         raise BadInput(f"{name}: a filter of 1x{cols} was asked for; N is 1 or more")
     if isinstance(conv.padding, str):
         padding: str | tuple[int, int] = conv.padding
     else:
+        twice_down = 2 * conv.padding[0] - conv.dilation[0] * (conv.kernel_size[0] - 1)
         twice = 2 * conv.padding[1] + conv.dilation[1] * (cols - conv.kernel_size[1])
-        if twice < 0 or twice % 2:
+        if twice > 0 and twice % 2:
             raise BadInput(
                 f"{name}: its {conv.kernel_size[0]}x{conv.kernel_size[1]} filter padded by {conv.padding[1]} cannot "
                 f"become 1x{cols} with the same output width; choose another N"
             )
-        padding = (0, twice // 2)
+        padding = (max(0, twice_down // 2), max(0, twice // 2))
     return _Geometry(conv.out_channels, (1, cols), _pair(conv.stride), padding, conv.bias is not None)
 
 
@@ -251,10 +287,8 @@ def _change_row_strides(model: nn.Module, rows: str) -> nn.Module:
         if rows == "keep":
             conv.stride = (1, across)
         elif conv.kernel_size[0] == 1:
-            averaging = _averaging(conv)
-            if name == "":
-                return averaging
-            model.set_submodule(name, averaging)
+            _check_plain(name, conv)
+            model = _put(model, conv, _averaging(conv))
     return model
 
 

@@ -1,6 +1,10 @@
 """Losses: one function an equation. Logits are [batch, classes]; every loss is a mean over the batch.
 
 A function that compares a student's logits with a teacher's is a `Match`; `standardised` makes another one of any.
+
+Sources: Hinton et al. 2015, arXiv 1503.02531 (KD); Son et al. 2021, arXiv 2009.08825 (several teachers); Zhao et al.
+2022, arXiv 2203.08679 (DKD); Sun et al. 2024, arXiv 2403.01427 (z-scores). Where no equation is named, none could be
+checked: the terms are then cited by the names that the paper gives them.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +31,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 def kd(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Tensor:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)), summed over classes (Hinton et al. 2015, section 2, eq. 1).
 
-    T^2 makes up for gradients that shrink as 1/T^2 (ibid., section 2.1), so that weights need no change with T.
+    T^2 makes up for gradients that shrink as 1/T^2 (ibid., section 2), so that weights need no change with T.
     """
     student = F.log_softmax(student_logits / temperature, dim=1)
     teacher = F.log_softmax(teacher_logits / temperature, dim=1)
@@ -35,14 +39,14 @@ def kd(student_logits: Tensor, teacher_logits: Tensor, temperature: float) -> Te
 
 
 def tckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """T^2 KL(b_teacher || b_student), b = (p, 1 - p) with the label's probability p (Zhao et al. 2022, eq. 6, TCKD)."""
+    """T^2 KL(b_teacher || b_student), b = (p, 1 - p) with the label's probability p (Zhao et al. 2022, TCKD)."""
     student = _target_or_not(student_logits / temperature, labels)
     teacher = _target_or_not(teacher_logits / temperature, labels)
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
 def nckd(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
-    """`kd` among the classes other than the label's, their probabilities summing to 1 (Zhao et al. 2022, eq. 6, NCKD).
+    """`kd` among the classes other than the label's, their probabilities summing to 1 (Zhao et al. 2022, NCKD).
 
     kd = tckd + (1 - p) nckd image by image, p being the teacher's probability of the label (ibid.).
     """
@@ -57,7 +61,7 @@ def dkd(
     alpha: float = 1.0,
     beta: float = 8.0,
 ) -> Tensor:
-    """TCKD times alpha + NCKD times beta (Zhao et al. 2022, eq. 7), with T^2 in both as in `kd`.
+    """TCKD times alpha + NCKD times beta (Zhao et al. 2022, the DKD loss), with T^2 in both as in `kd`.
 
     Raises:
         BadInput: of two classes one is left beside the label, which teaches nothing.
@@ -73,8 +77,8 @@ def dkd(
 def z_scores(logits: Tensor) -> Tensor:
     """(z - mean) / deviation over the classes of each image (Sun et al. 2024, algorithm 1).
 
-    The deviation divides by the number of classes K, as printed there. Code that takes torch's default divides by
-    K - 1, which is the same as a temperature sqrt(K / (K - 1)) times as high.
+    Equal logits have scores of 0. The deviation divides by the number of classes K. Code that takes torch's default
+    divides by K - 1, which is the same as a temperature sqrt(K / (K - 1)) times as high.
     """
     centred = logits - logits.mean(dim=1, keepdim=True)
     variance = centred.square().mean(dim=1, keepdim=True)
@@ -100,7 +104,7 @@ def distillation(
     match: Match = plain_kd,
     truth: float | None = None,
 ) -> Tensor:
-    """(1 - alpha) CE + alpha sum_i weight_i match_i, for several teachers (Son et al. 2021, eq. 5, none dropped).
+    """(1 - alpha) CE + alpha sum_i weight_i match_i, for several teachers (Son et al. 2021, none dropped).
 
     Args:
         student_logits: of the network in training.

@@ -144,20 +144,15 @@ class Moment(msgspec.Struct, frozen=True):
     seed: int
 
 
-def loss(
-    stage: Stage, logits: Tensor, labels: Tensor, answers: Sequence[tuple[float, Tensor]], moment: Moment
-) -> Tensor:
+def loss(stage: Stage, logits: Tensor, labels: Tensor, speaking: Sequence[tuple[float, Tensor]]) -> Tensor:
     """What a stage minimises at one step.
 
     Args:
         stage: says how.
         logits: of the network in training, [batch, classes].
         labels: class numbers, [batch].
-        answers: weight and logits of each teacher, in the order of the stage's teachers.
-        moment: decides which phase it is and who is left out.
+        speaking: weight (above 0, `weights_at`) and logits of each teacher that is not silent, in the stage's order.
     """
-    weights = weights_at(stage, [weight for weight, _ in answers], moment)
-    speaking = [(weight, known) for weight, (_, known) in zip(weights, answers, strict=True) if weight > 0]
     return losses.distillation(
         logits, labels, speaking, stage.alpha, stage.temperature, match_of(stage), truth=stage.truth
     )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from distill.factories import call_factory
+from distill.norm import BatchNorm2d
 from hw.errors import BadInput
 
 DataShape = tuple[int, int, int]
@@ -120,14 +121,14 @@ def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     blocks = blocks_per_group("wrn", depth)
     final = 64 * width
     parts = [("stem", _conv(channels, 16, 3)), *_groups(PreActivationBlock, blocks, width)]
-    parts += [("bn", nn.BatchNorm2d(final)), ("relu", nn.ReLU()), ("head", GlobalHead(final, classes))]
+    parts += [("bn", BatchNorm2d(final)), ("relu", nn.ReLU()), ("head", GlobalHead(final, classes))]
     return initialise(nn.Sequential(OrderedDict(parts)))
 
 
 def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     """ResNet-depth for CIFAR (He et al. 2016, section 4.2) with 1x1 convolutions in changing shortcuts (option B)."""
     blocks = blocks_per_group("resnet", depth)
-    parts = [("stem", _conv(channels, 16, 3)), ("bn", nn.BatchNorm2d(16)), ("relu", nn.ReLU())]
+    parts = [("stem", _conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
     parts += _groups(PostActivationBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
     return initialise(nn.Sequential(OrderedDict(parts)))
@@ -136,7 +137,7 @@ def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module
 def plain(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     """Convolution, batch norm, ReLU, `depth` - 1 times in a row, without shortcuts, then the head."""
     blocks = blocks_per_group("plain", depth)
-    parts = [("stem", _conv(channels, 16, 3)), ("bn", nn.BatchNorm2d(16)), ("relu", nn.ReLU())]
+    parts = [("stem", _conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
     parts += _groups(PlainBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
     return initialise(nn.Sequential(OrderedDict(parts)))
@@ -152,7 +153,7 @@ def vgg(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     """
     sizes = [64 * width, 128 * width, 256 * width, 512 * width, 512 * width]
     parts: list[tuple[str, nn.Module]] = [("stem", _conv(channels, sizes[0], 3, bias=True))]
-    parts += [("bn", nn.BatchNorm2d(sizes[0])), ("relu", nn.ReLU())]
+    parts += [("bn", BatchNorm2d(sizes[0])), ("relu", nn.ReLU())]
     before = sizes[0]
     for number, (after, count) in enumerate(zip(sizes, _vgg_groups(depth), strict=True), start=1):
         inputs = [after if block or number == 1 else before for block in range(count - (number == 1))]
@@ -191,9 +192,9 @@ class PreActivationBlock(nn.Module):
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(before)
+        self.bn1 = BatchNorm2d(before)
         self.conv1 = _conv(before, after, 3, stride)
-        self.bn2 = nn.BatchNorm2d(after)
+        self.bn2 = BatchNorm2d(after)
         self.conv2 = _conv(after, after, 3)
         self.shortcut = None if before == after and stride == 1 else _conv(before, after, 1, stride)
         self.relu1 = nn.ReLU()
@@ -201,8 +202,8 @@ class PreActivationBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
-        active: Tensor = self.relu1(self.bn1(x))
-        branch: Tensor = self.conv2(self.relu2(self.bn2(self.conv1(active))))
+        active: Tensor = self.bn1.then(self.relu1, x)
+        branch: Tensor = self.conv2(self.bn2.then(self.relu2, self.conv1(active)))
         return branch + (x if self.shortcut is None else self.shortcut(active))
 
 
@@ -213,17 +214,17 @@ class PostActivationBlock(nn.Module):
         super().__init__()
         changes = before != after or stride != 1
         self.conv1 = _conv(before, after, 3, stride)
-        self.bn1 = nn.BatchNorm2d(after)
+        self.bn1 = BatchNorm2d(after)
         self.conv2 = _conv(after, after, 3)
-        self.bn2 = nn.BatchNorm2d(after)
+        self.bn2 = BatchNorm2d(after)
         self.shortcut = _conv(before, after, 1, stride) if changes else None
-        self.shortcut_bn = nn.BatchNorm2d(after) if changes else None
+        self.shortcut_bn = BatchNorm2d(after) if changes else None
         self.relu1 = nn.ReLU()
         self.relu2 = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
-        branch: Tensor = self.bn2(self.conv2(self.relu1(self.bn1(self.conv1(x)))))
+        branch: Tensor = self.bn2(self.conv2(self.bn1.then(self.relu1, self.conv1(x))))
         if self.shortcut is not None and self.shortcut_bn is not None:
             x = self.shortcut_bn(self.shortcut(x))
         out: Tensor = self.relu2(branch + x)
@@ -236,12 +237,12 @@ class PlainBlock(nn.Module):
     def __init__(self, before: int, after: int, stride: int, bias: bool = False) -> None:
         super().__init__()
         self.conv = _conv(before, after, 3, stride, bias)
-        self.bn = nn.BatchNorm2d(after)
+        self.bn = BatchNorm2d(after)
         self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
-        out: Tensor = self.relu(self.bn(self.conv(x)))
+        out: Tensor = self.bn.then(self.relu, self.conv(x))
         return out
 
 

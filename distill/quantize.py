@@ -3,6 +3,10 @@
 Layers, folding and formats are therefore those of `hw.reference`, and the integers come out the same. Formats are
 powers of two, chosen by the least squared error on training images; fine-tuning sees rounding as the identity
 (straight-through estimator, Bengio et al. 2013, arXiv 1308.3432) and saturation as it is.
+
+All weights and all layers' results have the same number of bits, the first and the last layer's weights too. Three
+things have others: the input keeps the 8 bits of its pixels, a bias has its accumulator's grid, and a last layer with
+weights keeps its accumulator, since nothing reads its logits but a comparison.
 """
 
 from collections.abc import Callable, Mapping
@@ -79,6 +83,19 @@ def run(
         value = _step(layer, weight, [values[name] for name in layer.inputs])
         values[layer.name] = result(layer.name, value.relu() if layer.relu else value)
     return values[network.output.name]
+
+
+def layer_values(module: FixedPoint, x: Tensor) -> dict[str, Tensor]:
+    """The input's and every layer's values [batch, channels, rows, cols] in the twin, of images of that form."""
+    values: dict[str, Tensor] = {}
+
+    def note(name: str, value: Tensor) -> Tensor:
+        values[name] = module.result(name, value)
+        return values[name]
+
+    with torch.no_grad():
+        run(module.network, module.weight, x, note)
+    return values
 
 
 def calibrate(network: Network, weights: Weights, images: Tensor, bits: int, pixel: Format) -> dict[str, LayerFormats]:

@@ -17,10 +17,12 @@ from distill.methods import Stage as Stage
 from distill.methods import check_positive, check_range
 from distill.networks import NetworkSpec
 from distill.plans import Chain, written_out
+from distill.precision import PRECISIONS
 from hw.errors import BadInput, did_you_mean
 from hw.files import read_yaml, to_json
 
 SCHEDULES = ("onecycle", "cosine", "steps")
+AUGMENTATION_SEEDS = ("own", "shared")
 FIRST_FIELDS = {
     "DataSpec": "name folder rows cols train_images validation split_seed",
     "NetworkSpec": "family depth width factory",
@@ -69,6 +71,10 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         factor: of the learning rate at each of them.
         shift: images are moved by up to so many pixels.
         flip: half of the images are mirrored left to right.
+        precision: float32; bfloat16 or float16 (CUDA only) where torch's autocast allows them.
+        compile: let torch compile the network; it takes a minute or so, and wants a C++ compiler on the CPU.
+        augmentation_seed: own (every stage moves and mirrors the images in its own way) or shared (all stages of a seed
+            see the same images in the same epoch, so that a teacher is asked once an epoch for all its students).
     """
 
     epochs: int = 20
@@ -83,9 +89,14 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     factor: float = 0.1
     shift: int = 0
     flip: bool = False
+    precision: str = "float32"
+    compile: bool = False
+    augmentation_seed: str = "own"
 
     def __post_init__(self) -> None:
         check_word("training: schedule", self.schedule, SCHEDULES)
+        check_word("training: precision", self.precision, PRECISIONS)
+        check_word("training: augmentation_seed", self.augmentation_seed, AUGMENTATION_SEEDS)
         check_positive("training: factor", self.factor)
         check_range("training: epochs", self.epochs, 1)
         check_range("training: batch", self.batch, 1)

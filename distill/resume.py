@@ -1,8 +1,8 @@
 """A training that was stopped goes on where it stood: its state after whole epochs, in one file written atomically.
 
 The order of the images and their augmentation depend on seed and epoch alone, and the learning rate on the step, so
-that weights, momenta and torch's generator are all that a training remembers. What is made from them again is the same
-bits.
+that weights, momenta, torch's generator and the scale of float16's losses are all that a training remembers. What is
+made from them again is the same bits.
 """
 
 import contextlib
@@ -12,12 +12,14 @@ import msgspec
 import numpy as np
 import torch
 from torch import nn
+from torch.amp import GradScaler
 from torch.optim import SGD
 
 from hw.errors import BadInput
 from hw.files import Arrays, read_arrays, write_arrays
 
 MOMENTUM = "momentum_buffer"
+GROWTH = "_growth_tracker"
 
 
 class Curves(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,23 +35,26 @@ class Memory(msgspec.Struct, frozen=True):
     path: Path
     fingerprint: str
 
-    def save(self, module: nn.Module, optimizer: SGD, curves: Curves) -> None:
+    def save(self, module: nn.Module, optimizer: SGD, scaler: GradScaler, curves: Curves) -> None:
         """Keep everything that the next epochs depend on.
 
         Raises:
             BadInput: the folder cannot be written.
         """
-        arrays: Arrays = {f"weight/{name}": tensor.detach().numpy() for name, tensor in module.state_dict().items()}
+        state = module.state_dict().items()
+        arrays: Arrays = {f"weight/{name}": tensor.detach().cpu().numpy() for name, tensor in state}
         for i, parameter in enumerate(module.parameters()):
             momentum = optimizer.state[parameter].get(MOMENTUM)
             if momentum is not None:
-                arrays[f"momentum/{i}"] = momentum.numpy()
+                arrays[f"momentum/{i}"] = momentum.cpu().numpy()
+        if scaler.is_enabled():
+            arrays["scaler"] = np.array([scaler.get_scale(), scaler.state_dict()[GROWTH]], np.float64)
         arrays["curves"] = np.array([curves.loss, curves.validation], np.float64)
         arrays["generator"] = torch.get_rng_state().numpy()
         arrays["fingerprint"] = np.frombuffer(self.fingerprint.encode(), np.uint8)
         write_arrays(self.path, arrays)
 
-    def restore(self, module: nn.Module, optimizer: SGD) -> Curves:
+    def restore(self, module: nn.Module, optimizer: SGD, scaler: GradScaler) -> Curves:
         """Take the state back, if there is one, and tell the curves up to it; none mean that training is to begin."""
         arrays: Arrays = {}
         with contextlib.suppress(BadInput):
@@ -62,6 +67,9 @@ class Memory(msgspec.Struct, frozen=True):
             if f"momentum/{i}" in arrays:
                 momentum = torch.from_numpy(arrays[f"momentum/{i}"])
                 optimizer.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(momentum).detach()
+        if scaler.is_enabled():
+            scale, growth = arrays["scaler"].tolist()
+            scaler.load_state_dict({**scaler.state_dict(), "scale": scale, GROWTH: int(growth)})
         torch.set_rng_state(torch.from_numpy(arrays["generator"]))
         loss, validation = arrays["curves"].tolist()
         return Curves(tuple(loss), tuple(validation))

@@ -4,16 +4,23 @@ import contextlib
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, MultiStepLR, OneCycleLR
 
 from distill import methods
-from distill.data import PIXEL_FRACTION_BITS, Data, Images, Pixels, augment
+from distill.answers import Answers, Store
+from distill.data import Data, Pixels, augment
 from distill.methods import Moment
+from distill.parallel import ALONE, Indices, Ranks
+from distill.precision import Arithmetic, compiled
+from distill.predict import accuracy as accuracy
+from distill.predict import predictions as predictions
+from distill.predict import to_input as to_input
 from distill.recipe import Stage, Training
 from distill.resume import Curves, Memory
 from hw.errors import BadInput
@@ -21,8 +28,6 @@ from hw.errors import BadInput
 Teachers = Sequence[tuple[float, nn.Module]]
 OnEpoch = Callable[[int, float, float], None]
 """Called after every epoch (counted from 1) with the mean training loss and the validation accuracy."""
-
-EVALUATION_BATCH = 512
 
 
 def train(
@@ -35,6 +40,11 @@ def train(
     on_epoch: OnEpoch = lambda epoch, loss, validation: None,
     who: str = "training",
     memory: Memory | None = None,
+    *,
+    ranks: Ranks = ALONE,
+    augmentation_seed: int | None = None,
+    store: Store | None = None,
+    fingerprints: Sequence[str] = (),
 ) -> Curves:
     """Train `module` in place on the training images and leave it in evaluation mode.
 
@@ -48,12 +58,18 @@ def train(
         on_epoch: told after every epoch.
         who: begins the sentence of an error.
         memory: where the state is kept after every epoch; a state that is there already is gone on from.
+        ranks: the device, where the module then stays, and the processes that train together, of which the first one
+            keeps the state and tells of epochs.
+        augmentation_seed: of all stages that see the same images; None moves and mirrors them by `seed`.
+        store: keeps the teachers' answers on disk, where they do not change or all stages see the same images.
+        fingerprints: how each teacher was made; wanted by a store.
 
     Raises:
-        BadInput: the loss is no longer finite.
+        BadInput: the loss is no longer finite, the disk is full, or torch cannot compile the network.
     """
-    module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.2 times as fast at 8x8
-    steps = max(1, len(data.train) // training.batch)
+    arithmetic = Arithmetic(training.precision, ranks.device)
+    module.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.2 times as fast at 8x8
+    steps = steps_an_epoch(training, len(data.train))
     optimizer = SGD(
         module.parameters(),
         lr=training.learning_rate,
@@ -62,54 +78,42 @@ def train(
         nesterov=training.nesterov,
     )
     rates = learning_rates(training, steps)
-    known = None if training.augments else _answers(teachers, data.train.pixels)
-    curves = memory.restore(module, optimizer) if memory else Curves()
+
+    def images_of(indices: Indices, epoch: int) -> Pixels:
+        moves = seed if augmentation_seed is None else augmentation_seed
+        return augment(data.train.pixels[indices], indices, moves, epoch, training.shift, training.flip)
+
+    often = "once" if not training.augments else "batch" if augmentation_seed is None else "epoch"
+    modules = [teacher.to(ranks.device) for _, teacher in teachers]
+    answers = Answers(modules, images_of, len(data.train), often, store, fingerprints)
+    curves = memory.restore(module, optimizer, arithmetic.scaler) if memory else Curves()
+    network = ranks.network(module)
+    forward = compiled(network) if training.compile else network
     for epoch in range(len(curves.loss), training.epochs):
         module.train()
+        ranks.begin(stable_seed(seed, epoch))
         total = 0.0
-        for step, indices in enumerate(_batches(len(data.train), steps, seed, epoch)):
-            pixels = augment(data.train.pixels[indices], indices, seed, epoch, training.shift, training.flip)
-            if known is None:
-                answers = _answers(teachers, pixels)
-            else:
-                answers = [(weight, logits[indices]) for weight, logits in known]
-            labels = torch.from_numpy(data.train.labels[indices])
-            moment = Moment(epoch, training.epochs, step, seed)
-            loss = methods.loss(stage, module(to_input(pixels)), labels, answers, moment)
-            _check_finite(loss.item(), who, training, epoch, step)
+        for step, batch in enumerate(_batches(len(data.train), steps, seed, epoch)):
+            indices = ranks.share(batch)
+            pixels = images_of(indices, epoch)
+            labels = torch.from_numpy(data.train.labels[indices]).to(ranks.device)
+            weights = methods.weights_at(stage, [w for w, _ in teachers], Moment(epoch, training.epochs, step, seed))
+            logits = arithmetic.logits(forward, to_input(pixels, ranks.device))
+            loss = methods.loss(stage, logits, labels, answers.speaking(weights, indices, pixels, epoch))
+            mean = ranks.mean(loss.item(), len(indices), len(batch))
+            _check_finite(mean, who, training, epoch, step)
             optimizer.param_groups[0]["lr"] = rates[epoch * steps + step]
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            total += loss.item() * len(indices)
+            arithmetic.step(ranks.scaled(loss, len(indices), len(batch)), optimizer)
+            total += mean * len(batch)
+        ranks.settle(module)
         loss_curve = (*curves.loss, total / len(data.train))
         curves = Curves(loss_curve, (*curves.validation, accuracy(module, data.validation)))
-        if memory is not None:
-            memory.save(module, optimizer, curves)
-        on_epoch(epoch + 1, curves.loss[-1], curves.validation[-1])
+        if ranks.first:
+            if memory is not None:
+                memory.save(module, optimizer, arithmetic.scaler, curves)
+            on_epoch(epoch + 1, curves.loss[-1], curves.validation[-1])
     module.eval()
     return curves
-
-
-def accuracy(module: nn.Module, images: Images) -> float:
-    """Share of the images whose greatest logit is their label's; leaves the module in evaluation mode."""
-    right = int((predictions(module, images.pixels).argmax(1) == torch.from_numpy(images.labels)).sum())
-    return right / len(images)
-
-
-def predictions(module: nn.Module, pixels: Pixels) -> Tensor:
-    """Logits [count, classes] of 8-bit images [count, rows, cols, channels], in evaluation mode."""
-    module.eval()
-    with torch.no_grad():
-        return torch.cat(
-            [module(to_input(pixels[i : i + EVALUATION_BATCH])) for i in range(0, len(pixels), EVALUATION_BATCH)]
-        )
-
-
-def to_input(pixels: Pixels) -> Tensor:
-    """8-bit images [batch, rows, cols, channels] as float32 [batch, channels, rows, cols], integer / 256, exactly."""
-    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).to(torch.float32)
-    return images * 2.0**-PIXEL_FRACTION_BITS
 
 
 def stable_seed(*parts: object) -> int:
@@ -122,25 +126,29 @@ def stable_seed(*parts: object) -> int:
 def deterministic(seed: int) -> Iterator[None]:
     """One torch thread, deterministic algorithms and torch's generator at `seed`; settings as before afterwards."""
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    switches: Any = torch.utils.deterministic
+    filled = switches.fill_uninitialized_memory
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
+        switches.fill_uninitialized_memory = False  # costs a sixth of the time, changes no bit
         torch.manual_seed(seed)
         try:
             yield
         finally:
             torch.set_num_threads(threads)
             torch.use_deterministic_algorithms(strict)
+            switches.fill_uninitialized_memory = filled
 
 
-def _answers(teachers: Teachers, pixels: Pixels) -> list[tuple[float, Tensor]]:
-    """Weight and logits of each teacher; images that never change are asked about once."""
-    return [(weight, predictions(teacher, pixels)) for weight, teacher in teachers]
-
-
-def _batches(count: int, steps: int, seed: int, epoch: int) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def _batches(count: int, steps: int, seed: int, epoch: int) -> list[Indices]:
     """A fresh order of all indices, in `steps` parts of nearly equal size."""
     return np.array_split(np.random.default_rng([seed, epoch]).permutation(count), steps)
+
+
+def steps_an_epoch(training: Training, images: int) -> int:
+    """Batches that `images` are spread over; the last ones make no batch of their own."""
+    return max(1, images // training.batch)
 
 
 def learning_rates(training: Training, steps: int) -> list[float]:
@@ -170,7 +178,8 @@ def _schedule(training: Training, optimizer: SGD, steps: int) -> LRScheduler:
 
 def _check_finite(loss: float, who: str, training: Training, epoch: int, step: int) -> None:
     if not math.isfinite(loss):
+        exact = "" if training.precision == "float32" else ", or training.precision float32"
         raise BadInput(
             f"{who}: the loss is {loss} in epoch {epoch + 1}, step {step + 1}; "
-            f"try a training.learning_rate below {training.learning_rate:g}"
+            f"try a training.learning_rate below {training.learning_rate:g}{exact}"
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from distill import checkpoint
+from distill import checkpoint, parallel
 from distill import data as data_sets
 from distill import run as distillation
 from distill.recipe import Recipe, Stage
@@ -55,6 +55,8 @@ def codesign(
     *,
     seed: int = 0,
     workers: int = 2,
+    device: str = "cpu",
+    tensorboard: bool = False,
     command: str = "",
     on_progress: OnProgress = lambda progress: None,
     say: Say = lambda message: None,
@@ -65,13 +67,14 @@ def codesign(
         PacemakerError: a machine or a file that cannot be used, or a run that was stopped.
     """
     chosen = {name: machine(name) for name in machines}
+    parallel.check_alone("codesign")
     missing = hls_missing()
     if missing:
         say(missing)
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
     students.check_traceable(recipe)
     with clock.step("distil"):
-        distillation.run(recipe, folder, seed, workers, on_progress)
+        distillation.run(recipe, folder, seed, workers, on_progress, device=device, tensorboard=tensorboard)
     with clock.step("quantise"):
         say("quantising the best student")
         students.make(folder)

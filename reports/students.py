@@ -7,10 +7,11 @@ from statistics import fmean
 import msgspec
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from distill import checkpoint, quantize
 from distill import data as data_sets
-from distill.data import PIXEL_FRACTION_BITS, Data, Images
+from distill.data import PIXEL_FRACTION_BITS, Data, Images, Pixels
 from distill.recipe import Recipe, Stage, fingerprint
 from distill.run import accuracies_on_test, outcome, summary
 from distill.train import deterministic, stable_seed, to_input, train
@@ -27,6 +28,8 @@ from reports.statistics import Paired, against_baselines
 
 CALIBRATION_IMAGES = 512
 TEST_VECTORS = 1000
+AT_ONCE = 500
+"""Images whose values in all layers are held in memory together."""
 PIXEL = Format(8, 8 - PIXEL_FRACTION_BITS, signed=False)
 
 
@@ -34,7 +37,7 @@ class Twins(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The quantised twins of the best student, one a seed; `seed` is the one with the best validation accuracy.
 
     `equal_images` counts the test images on which the fake-quantised module and the integer reference agree in every
-    bit.
+    bit of every layer.
     """
 
     stage: str
@@ -160,7 +163,10 @@ def _fingerprint(recipe: Recipe, folder: Path, stage: Stage, seed: int) -> str:
 
 
 def _fine_tuned(recipe: Recipe, folder: Path, stage: Stage, seed: int, data: Data) -> quantize.FixedPoint:
-    """The fake-quantised module of a stage, trained on with the stage's own teachers."""
+    """The fake-quantised module of a stage, trained on as the stage was: its teachers, weights, method, temperature.
+
+    In float32, whatever the stage was trained in: a narrower float would round between the steps of the fixed point.
+    """
     source = traced(recipe, folder, stage.name, seed)
     network = fold_affines(source.network)
     weights = fold_weights(source.network, source.weights)
@@ -172,7 +178,12 @@ def _fine_tuned(recipe: Recipe, folder: Path, stage: Stage, seed: int, data: Dat
         module = quantize.FixedPoint(network, weights, formats)
         if settings.epochs:
             training = msgspec.structs.replace(
-                recipe.training, epochs=settings.epochs, learning_rate=settings.learning_rate, weight_decay=0.0
+                recipe.training,
+                epochs=settings.epochs,
+                learning_rate=settings.learning_rate,
+                weight_decay=0.0,
+                precision="float32",
+                compile=False,
             )
             teachers = [
                 (weight, checkpoint.load_module(recipe, folder, teacher, seed))
@@ -201,11 +212,19 @@ def _accuracy(made: Student, images: Images) -> float:
 
 
 def _equal_images(module: quantize.FixedPoint, made: Student, images: Images) -> int:
-    """Images on which the module, in float64, gives the reference's integers."""
-    scale = 2.0 ** made.formats[made.network.output.name].out.fraction
-    expected = reference.forward(made, images.pixels.astype(np.int64)).reshape(len(images), -1)
+    """Images on which the module, in float64, gives the reference's integers in every layer."""
     module.double()
-    with torch.no_grad(), deterministic(0):
-        found = module(to_input(images.pixels).double()).numpy() * scale
+    with deterministic(0):
+        equal = [_equal(module, made, images.pixels[i : i + AT_ONCE]) for i in range(0, len(images), AT_ONCE)]
     module.float()
-    return int((found == expected).all(axis=1).sum())
+    return int(np.concatenate(equal).sum())
+
+
+def _equal(module: quantize.FixedPoint, made: Student, pixels: Pixels) -> NDArray[np.bool_]:
+    """Whether an image [count, rows, cols, channels] gives the same integers in every layer, [count]."""
+    expected = reference.layer_outputs(made, pixels.astype(np.int64))
+    equal = np.ones(len(pixels), bool)
+    for name, values in quantize.layer_values(module, to_input(pixels).double()).items():
+        found = values.permute(0, 2, 3, 1).numpy() * 2.0 ** made.fraction(name)
+        equal &= (found == expected[name]).all(axis=(1, 2, 3))
+    return equal

@@ -1,6 +1,8 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 
 from distill import ensemble, filters, networks
 from hw.errors import BadInput
@@ -341,3 +343,148 @@ def test_starts_that_cannot_be_are_told():
     assert str(error.value) == (
         "start: stem.weight is [16, 3, 1, 3] in the stage to start from, wanted is [16, 3, 3, 3]"
     )
+
+
+def drawn_convolution(seed):
+    """Sizes of a convolution as torch takes them, rows and columns apart; kernels above 1x1."""
+    rng = np.random.default_rng(seed)
+    kernel = tuple(int(k) for k in rng.choice([1, 2, 3, 4, 5, 7], 2))
+    kernel = (3, 5) if kernel == (1, 1) else kernel
+    groups = int(rng.choice([1, 1, 2, 4]))
+    sizes = {
+        "in_channels": groups * int(rng.integers(1, 3)),
+        "out_channels": groups * int(rng.integers(1, 4)),
+        "kernel_size": kernel,
+        "stride": tuple(int(s) for s in rng.integers(1, 4, 2)),
+        "dilation": tuple(int(d) for d in rng.integers(1, 3, 2)),
+        "groups": groups,
+        "bias": bool(rng.integers(2)),
+        "padding_mode": str(rng.choice(["zeros", "reflect", "replicate", "circular"])),
+    }
+    half = [d * (k - 1) // 2 for d, k in zip(sizes["dilation"], kernel, strict=True)]
+    return sizes | {"padding": tuple(h + int(rng.integers(0, 2)) for h in half)}
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_convolution_padded_by_half_a_kernel_keeps_its_outputs_size(seed):
+    sizes = drawn_convolution(seed)
+    conv = nn.Conv2d(**sizes)
+    made = filters.on_the_fly(conv)
+    assert made.kernel_size == (1, sizes["kernel_size"][1])
+    for name in ("in_channels", "out_channels", "stride", "dilation", "groups", "padding_mode"):
+        assert getattr(made, name) == getattr(conv, name)
+    assert (made.bias is None) == (conv.bias is None)
+    odd = (sizes["dilation"][0] * (sizes["kernel_size"][0] - 1)) % 2
+    for rows in (17, 18, 19, 20):
+        x = torch.rand(1, sizes["in_channels"], rows, 21)
+        before, after = conv(x).shape, made(x).shape
+        assert after[:2] + after[3:] == before[:2] + before[3:]
+        assert after[2] - before[2] in ((-1, 0, 1) if odd else (0,))
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 9])
+@pytest.mark.parametrize("kernel", [(3, 3), (3, 5), (5, 1), (7, 1), (1, 7)])
+def test_asymmetric_kernels_take_any_odd_n_at_the_same_size(kernel, n):
+    conv = nn.Conv2d(4, 6, kernel, padding=(kernel[0] // 2, kernel[1] // 2))
+    made = filters.on_the_fly(conv, n)
+    assert made.kernel_size == (1, n)
+    x = torch.rand(2, 4, 11, 13)
+    assert made(x).shape == conv(x).shape
+
+
+@pytest.mark.parametrize("padding", [(0, 1), (1, 1), (2, 1)])
+def test_a_filter_that_is_1xn_already_keeps_weights_and_padding(padding):
+    conv = nn.Conv2d(3, 4, (1, 3), padding=padding)
+    assert torch.equal(filters.on_the_fly(conv)(IMAGES), conv(IMAGES))
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "replicate", "circular"])
+def test_a_1xn_filter_is_its_twin_with_only_a_middle_row(padding_mode):
+    conv = nn.Conv2d(3, 4, (3, 5), (2, 1), padding=(2, 4), dilation=2, padding_mode=padding_mode)
+    made = filters.on_the_fly(conv)
+    with torch.no_grad():
+        conv.weight[:, :, [0, 2]] = 0
+        made.weight.copy_(conv.weight[:, :, 1:2])
+        made.bias.copy_(conv.bias)
+    torch.testing.assert_close(made(IMAGES), conv(IMAGES))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+def test_padding_same_keeps_the_size_for_even_kernels_too():
+    conv = nn.Conv2d(3, 4, (4, 6), padding="same", dilation=(1, 2))
+    for n in (None, 3):
+        made = filters.on_the_fly(conv, n)
+        assert made.kernel_size == (1, n or 6)
+        assert made(IMAGES).shape == conv(IMAGES).shape
+
+
+def test_unpadded_filters_keep_the_border_that_their_twin_loses():
+    conv = nn.Conv2d(3, 4, 7)
+    assert filters.on_the_fly(conv)(IMAGES).shape == (2, 4, 16, 10)
+    assert filters.on_the_fly(conv, 3)(IMAGES).shape == (2, 4, 16, 14)
+    assert filters.on_the_fly(nn.Conv2d(3, 4, 4, 4), 3)(IMAGES).shape == (2, 4, 4, 4)
+
+
+class Shared(nn.Module):
+    """One convolution under three names, one of them inside a block that is itself used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 3, 3, 2, padding=1)
+        self.again = self.first
+        self.blocks = nn.ModuleDict({"a": nn.Sequential(nn.Sequential(self.first), nn.ReLU())})
+        self.blocks["b"] = self.blocks["a"]
+
+    def forward(self, x):
+        return self.blocks["b"](self.blocks["a"](self.again(self.first(x))))
+
+
+@pytest.mark.parametrize(("rows", "size"), [("skip", (1, 1)), ("keep", (16, 1)), ("mean", (1, 1))])
+def test_a_convolution_that_is_used_twice_stays_one(rows, size):
+    made = filters.on_the_fly(Shared(), rows=rows)
+    assert made.first is made.again is made.blocks["a"][0][0] is made.blocks["b"][0][0]
+    assert made.first.kernel_size == (1, 3)
+    assert networks.parameters(made) == 3 * 3 * 3 + 3
+    assert made(IMAGES).shape == (2, 3, *size)
+
+
+def test_other_layers_stay_as_they_are():
+    model = nn.ModuleList([nn.Conv1d(3, 4, 3), nn.ConvTranspose2d(3, 4, 3), nn.Conv3d(3, 4, 3), nn.Conv2d(3, 4, 1)])
+    made = filters.on_the_fly(model)
+    assert [type(part) for part in made] == [type(part) for part in model]
+    assert all(torch.equal(a, b) for a, b in zip(made.parameters(), model.parameters(), strict=True))
+
+
+class Scaled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class Named(nn.Conv2d):
+    """Other defaults and nothing else."""
+
+    def __init__(self):
+        super().__init__(3, 4, 3, padding=1)
+
+
+def test_a_subclass_with_other_defaults_only_is_a_convolution():
+    assert filters.on_the_fly(Named()).kernel_size == (1, 3)
+
+
+COMPUTED = "its weight is computed from other tensors; make weight norm or pruning permanent"
+
+
+@pytest.mark.parametrize(
+    ("conv", "sentence"),
+    [
+        (Scaled(3, 4, 3), "it is a Scaled, which cannot be made 1xN; put an nn.Conv2d in its place"),
+        (nn.LazyConv2d(4, 3), "it is a LazyConv2d, which cannot be made 1xN; show it an image first"),
+        (nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 4, 3)), COMPUTED),
+        (prune.l1_unstructured(nn.Conv2d(3, 4, 3), "weight", 2), COMPUTED),
+    ],
+    ids=["own forward", "lazy", "weight norm", "pruned"],
+)
+def test_what_would_lose_something_is_refused(conv, sentence):
+    with pytest.raises(BadInput) as error:
+        filters.on_the_fly(nn.Sequential(conv))
+    assert str(error.value) == f"0: {sentence}"

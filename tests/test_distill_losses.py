@@ -156,7 +156,9 @@ def test_z_scores_are_by_hand():
 
 def test_z_scores_of_equal_logits_are_zero_with_a_finite_gradient():
     logits = torch.full((2, 3), 7.0, requires_grad=True)
-    losses.z_scores(logits).square().sum().backward()
+    found = losses.z_scores(logits)
+    assert not found.any()
+    found.sum().backward()
     assert torch.isfinite(logits.grad).all()
 
 
@@ -239,3 +241,31 @@ def test_truth_and_match_can_be_given():
     )
     taught = naive_kd(naive_z_scores(STUDENT), naive_z_scores(TEACHER), 2.0)
     assert found.item() == pytest.approx(0.1 * naive_cross_entropy(STUDENT, LABELS) + 9 * taught)
+
+
+@pytest.mark.parametrize("match", [losses.plain_kd, losses.dkd])
+@pytest.mark.parametrize("flat", ["student", "teacher", "both"])
+def test_standardised_matches_hold_where_all_logits_are_equal(match, flat):
+    """A flat image's z-scores are zero: uniform probabilities against the other's."""
+    level = np.full((1, 4), 7.0)
+    student, teacher = (level if flat in (side, "both") else STUDENT[:1] for side in ("student", "teacher"))
+    given = tensor(student).clone().requires_grad_()
+    found = losses.standardised(match)(given, tensor(teacher), tensor(LABELS[:1]), 2.0)
+    found.backward()
+    assert torch.isfinite(given.grad).all()
+    by_hand = [np.zeros((1, 4)) if side is level else naive_z_scores(side) for side in (student, teacher)]
+    if match is losses.plain_kd:
+        assert found.item() == pytest.approx(naive_kd(*by_hand, 2.0))
+    else:
+        whole = naive_tckd(*by_hand, LABELS[:1], 2.0) + 8 * naive_nckd(*by_hand, LABELS[:1], 2.0)
+        assert found.item() == pytest.approx(whole)
+
+
+def test_gradcheck_of_the_whole_loss_with_two_teachers():
+    student = tensor(STUDENT).clone().requires_grad_()
+    teachers = [(0.5, tensor(TEACHER)), (0.25, tensor(SECOND))]
+
+    def whole(z):
+        return losses.distillation(z, tensor(LABELS), teachers, 0.9, 4.0, losses.standardised(losses.dkd))
+
+    assert torch.autograd.gradcheck(whole, (student,))

@@ -21,8 +21,10 @@ def at(epoch, epochs=8, step=0, seed=7):
 
 
 def loss(stage, moment):
-    answers = [(weight, known) for weight, known in zip(stage.teachers.values(), (FIRST, SECOND), strict=False)]
-    return methods.loss(stage, LOGITS, LABELS, answers, moment).item()
+    known = (FIRST, SECOND)[: len(stage.teachers)]
+    weights = methods.weights_at(stage, list(stage.teachers.values()), moment)
+    speaking = [(weight, logits) for weight, logits in zip(weights, known, strict=True) if weight > 0]
+    return methods.loss(stage, LOGITS, LABELS, speaking).item()
 
 
 def test_a_stage_as_of_old_is_bit_equal_to_the_plain_formula():

@@ -190,6 +190,17 @@ def test_stages_that_cannot_run_are_told(stages, sentence):
             "student: head 'row' is unknown; wanted is one of global, rows; did you mean rows?",
         ),
         (Training, {"epochs": 0}, "training: epochs is 0, wanted is 1 or more"),
+        (
+            Training,
+            {"precision": "float8"},
+            "training: precision 'float8' is unknown; wanted is one of float32, bfloat16, float16; did you mean "
+            "float32?",
+        ),
+        (
+            Training,
+            {"augmentation_seed": "share"},
+            "training: augmentation_seed 'share' is unknown; wanted is one of own, shared; did you mean shared?",
+        ),
         (Training, {"learning_rate": 0.0}, "training: learning_rate is 0.0, wanted is above 0"),
         (Training, {"momentum": 0.0}, "training: nesterov wants a momentum above 0; set nesterov: false"),
         (DataSpec, {"validation": 1.0}, "data: validation is 1.0, wanted is a share between 0 and 1"),
@@ -251,6 +262,9 @@ def test_later_fields_change_the_fingerprint_where_they_say_something():
     assert phased.teachers == kd.teachers
     stamps = {recipes.fingerprint(make(TEACHER, CE, stage), "kd", "rows", 0) for stage in (kd, *others, phased)}
     assert len(stamps) == 7
+    ways = ({}, {"precision": "bfloat16"}, {"compile": True}, {"augmentation_seed": "shared"})
+    recipes_of = [make(TEACHER, CE, kd, training=Training(**way)) for way in ways]
+    assert len({recipes.fingerprint(recipe, "kd", "rows", 0) for recipe in recipes_of}) == 4
 
 
 def test_phases_name_the_teachers_and_what_is_needed():

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from distill import run
+from distill import log, run
 from distill.recipe import Recipe, load
 from hw.files import read_arrays, to_json
 
@@ -34,10 +34,10 @@ run.run(recipe, Path(sys.argv[2]), workers=1)
 """
 
 
-def tiny() -> Recipe:
+def tiny(precision: str = "float32") -> Recipe:
     """Two stages of three epochs of few steps, with everything that a training could forget."""
     recipe = load("digits")
-    training = msgspec.structs.replace(recipe.training, epochs=3, batch=256, shift=1)
+    training = msgspec.structs.replace(recipe.training, epochs=3, batch=256, shift=1, precision=precision)
     stages = [stage for stage in recipe.stages if stage.name in ("teacher", "kd")]
     student = msgspec.structs.replace(recipe.student, heads=("global",))
     return msgspec.structs.replace(recipe, training=training, stages=tuple(stages), student=student, seeds=1)
@@ -58,13 +58,27 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_and_started_again_the_weights_are_the_same_bits(
     steps: list[int], undisturbed: Path, tmp_path: Path
 ) -> None:
+    killed_and_started_again(tiny(), steps, undisturbed, tmp_path)
+    assert [line.epoch for line in log.read(tmp_path / "run" / "log.jsonl")][-3:] == [1, 2, 3]
+
+
+def test_so_they_are_in_bfloat16(undisturbed: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    run.run(tiny("bfloat16"), half, workers=1)
+    killed_and_started_again(tiny("bfloat16"), [14], half, tmp_path)
+    assert (
+        weights(half)["kd-0.safetensors"]["stem.weight"] != weights(undisturbed)["kd-0.safetensors"]["stem.weight"]
+    ).any()
+
+
+def killed_and_started_again(wanted_of: Recipe, steps: list[int], undisturbed: Path, tmp_path: Path) -> None:
     recipe, folder = tmp_path / "recipe.json", tmp_path / "run"
-    recipe.write_text(to_json(tiny()))
+    recipe.write_text(to_json(wanted_of))
     for step in steps:
         command = [sys.executable, "-c", KILLED_AT, str(recipe), str(folder), str(step)]
         assert subprocess.run(command, capture_output=True).returncode == -signal.SIGKILL
     told: list[tuple[str, int]] = []
-    run.run(tiny(), folder, workers=1, on_progress=lambda progress: told.append((progress.stage, progress.epoch)))
+    run.run(wanted_of, folder, workers=1, on_progress=lambda progress: told.append((progress.stage, progress.epoch)))
     assert len(told) < 6 or steps == [2]
     found, wanted = weights(folder), weights(undisturbed)
     assert found.keys() == wanted.keys()

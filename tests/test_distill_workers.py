@@ -100,4 +100,4 @@ def test_ctrl_c_stops_a_run_at_once_and_leaves_only_whole_files(tmp_path):
     assert err == ""
     assert out.splitlines()[-1] == f"{folder}: stopped; finished epochs are kept, and the same command goes on"
     left = {path.name for path in folder.rglob("*") if path.is_file() and path.suffix != ".unfinished"}
-    assert left == {"recipe.json"}
+    assert left == {"recipe.json", "log.jsonl"}

@@ -1,20 +1,27 @@
 """The fixed-point twin against the integer reference, formats against brute force, accumulators against extremes."""
 
+from dataclasses import replace
 from fractions import Fraction
 from math import floor
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from random_networks import random_network
 from random_students import with_relus
 
+from distill import data as data_sets
 from distill import quantize
+from distill import recipe as recipes
+from distill import run as distillation
+from distill import train as training_loop
 from hw.fixed import Format
 from hw.network import INPUT, Layer, Network, Shape, Size
 from hw.passes import ensemble
 from hw.reference import forward, layer_outputs
-from hw.student import Student
+from hw.student import Student, accumulator, load
+from reports import students
 
 SEEDS = range(80)
 PIXEL = Format(8, 0, signed=False)
@@ -50,15 +57,7 @@ def twins(seed, bits=8):
 
 def values_of(module, x):
     """Every layer's value in the twin."""
-    seen = {}
-
-    def note(name, value):
-        seen[name] = module.result(name, value)
-        return seen[name]
-
-    with torch.no_grad():
-        quantize.run(module.network, module.weight, x, note)
-    return {name: value.permute(0, 2, 3, 1).numpy() for name, value in seen.items()}
+    return {name: value.permute(0, 2, 3, 1).numpy() for name, value in quantize.layer_values(module, x).items()}
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -279,3 +278,105 @@ def test_fine_tuning_reaches_every_weight():
         "values.c/weight",
         "values.c/bias",
     }
+
+
+def widths(student):
+    """Bits of all weights, and of all results but the input's and a last layer's with weights."""
+    last = student.network.output
+    weights = {student.formats[layer.name].weight.width for layer in weighted(student)}
+    inner = [layer for layer in student.network.layers if layer is not last or layer not in weighted(student)]
+    return weights, {student.formats[layer.name].out.width for layer in inner}
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4])
+@pytest.mark.parametrize("seed", range(0, 80, 4))
+def test_weights_and_results_have_the_bits_that_were_asked_for(seed, bits):
+    _, student, _ = twins(seed, bits)
+    found = set().union(*widths(student))
+    assert found <= {bits}
+    assert student.formats[INPUT].out == PIXEL
+
+
+@pytest.mark.parametrize("bits", [8, 6, 4])
+@pytest.mark.parametrize("seed", range(0, 80, 8))
+def test_a_twin_that_was_trained_on_still_has_the_integers_of_the_reference(seed, bits):
+    module, student, x = twins(seed, bits)
+    optimizer = torch.optim.SGD(module.float().parameters(), lr=0.05, momentum=0.9)
+    generator = torch.Generator().manual_seed(seed)
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    for _ in range(3):
+        optimizer.zero_grad()
+        logits = module(torch.rand(x.shape, generator=generator))
+        (logits / logits.detach().std().clamp_min(1e-3) - 1).square().mean().backward()
+        optimizer.step()
+    formats, integers = quantize.integers(module)
+    trained = Student(student.network, formats, integers, student.images, student.labels, student.outputs, {})
+    expected = layer_outputs(trained, trained.images)
+    for name, value in values_of(module.double(), x).items():
+        assert np.array_equal(value * 2.0 ** trained.fraction(name), expected[name]), f"{name} of\n{student.network}"
+    for layer in weighted(trained):
+        assert accumulator(trained, layer) == formats[layer.name].accumulator
+    assert any(not torch.equal(value.float(), before[name]) for name, value in module.named_parameters())
+
+
+def small_recipe(bits):
+    """A teacher and its student, trained for a moment."""
+    digits = recipes.load("digits")
+    stages = tuple(stage for stage in digits.stages if stage.name in ("teacher", "kd"))
+    return msgspec.structs.replace(
+        digits,
+        network=msgspec.structs.replace(digits.network, family="plain", depth=5),
+        student=msgspec.structs.replace(digits.student, heads=("rows",)),
+        training=msgspec.structs.replace(digits.training, epochs=2),
+        quantisation=recipes.Quantisation(bits, epochs=2),
+        stages=stages,
+        seeds=1,
+    )
+
+
+def test_students_of_8_6_and_4_bits_equal_their_twins_on_every_test_image(tmp_path, monkeypatch):
+    taught = []
+
+    def train(stage, module, data, training, teachers, seed):
+        taught.append((stage, [weight for weight, _ in teachers], training))
+        return training_loop.train(stage, module, data, training, teachers, seed)
+
+    monkeypatch.setattr(students, "train", train)
+    for bits in (8, 6, 4):
+        recipe = small_recipe(bits)
+        distillation.run(recipe, tmp_path, workers=1)
+        twins = students.make(tmp_path)
+        assert (twins.bits, twins.equal_images) == (bits, (twins.test_images,))
+        made = load(tmp_path / "student")
+        assert set().union(*widths(made)) == {bits}
+        assert np.array_equal(forward(made, made.images), made.outputs)
+        assert all(accumulator(made, layer) == made.formats[layer.name].accumulator for layer in weighted(made))
+        stage, weights, training = taught.pop()
+        assert stage == recipe.stage("kd")
+        assert weights == [1.0]
+        assert (training.epochs, training.weight_decay, training.precision) == (2, 0.0, "float32")
+    assert not taught
+
+
+def test_a_wrong_weight_in_an_inner_layer_is_counted(tmp_path):
+    recipe = msgspec.structs.replace(small_recipe(4), quantisation=recipes.Quantisation(4, epochs=0))
+    distillation.run(recipe, tmp_path, workers=1)
+    data = data_sets.load(recipe.data)
+    stage = recipe.stage("kd")
+    module = students._fine_tuned(recipe, tmp_path, stage, 0, data)
+    made = students._integers(module, stage, 0, "")
+    stem = made.network.layers[0].name
+    weight = made.integers[f"{stem}.weight"].copy()
+    weight.flat[int(np.abs(weight).argmax())] = 0
+    wrong = replace(made, integers={**made.integers, f"{stem}.weight": weight})
+    assert students._equal_images(module, made, data.test) == len(data.test)
+    assert students._equal_images(module, wrong, data.test) < len(data.test)
+
+
+@pytest.mark.parametrize("bits", [6, 4])
+def test_recipes_of_fewer_bits_train_what_digits_trains(bits):
+    fewer, digits = recipes.load(f"digits-{bits}-bits"), recipes.load("digits")
+    assert fewer.quantisation.bits == bits
+    for stage in digits.stages:
+        marks = {recipes.fingerprint(recipe, stage.name, "rows", 1) for recipe in (fewer, digits)}
+        assert len(marks) == 1

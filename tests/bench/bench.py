@@ -1,4 +1,4 @@
-"""Measures the simulators: `make bench` writes bench.json with medians, spread, machine and versions.
+"""Measures simulators and training: `make bench` writes bench.json with medians, spread, machine and versions.
 
 Nothing here is a test: speeds are read, not asserted.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+import training
 
 from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline
 from hw.accelerator import machine as machine_named
@@ -214,7 +215,7 @@ def main() -> None:
     }
     for name, figures in measured.items():
         print(f"{name:42} {figures['median']:>12.4g} {figures['unit']} (n = {figures['n']})")
-    beside = peers.rows()
+    beside = peers.rows() | training.rows()
     for name, figures in beside.items():
         print(peers.line(name, figures))
     OUT.write_text(json.dumps({"machine": machine(), **measured, **beside}, indent=1) + "\n")

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,10 +27,14 @@ THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA", "NUMEXPR")
 
 
 class Peer(NamedTuple):
-    """A tool in an environment of its own."""
+    """A tool in an environment of its own, which with `shares` also sees our packages behind its own (torch above all).
+
+    A peer that shares runs on the very same torch as we do, and pip finds it there, with whatever else it wants.
+    """
 
     name: str
     pins: tuple[str, ...]
+    shares: bool = False
 
 
 # SCALE-Sim 3.0.0 takes any numpy, but stops in numpy 2.4, where int() of an array of one element is an error.
@@ -100,13 +105,17 @@ def environment(peer: Peer) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.parent.mkdir(exist_ok=True)
     quick = ["--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "15"]
-    for command in (
-        [sys.executable, "-m", "venv", str(folder)],
-        [str(python), "-m", "pip", "install", *quick, *peer.pins],
-    ):
-        subprocess.run(command, env=surroundings(), check=True, capture_output=True, timeout=INSTALL_TIMEOUT_S)
+    _quietly([sys.executable, "-m", "venv", str(folder)])
+    if peer.shares:
+        own = sysconfig.get_path("purelib", "venv", {"base": str(folder)})
+        Path(own, "shared.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    _quietly([str(python), "-m", "pip", "install", *quick, *peer.pins])
     marker.write_text(wanted)
     return python
+
+
+def _quietly(command: list[str]) -> None:
+    subprocess.run(command, env=surroundings(), check=True, capture_output=True, timeout=INSTALL_TIMEOUT_S)
 
 
 def surroundings() -> dict[str, str]:

@@ -1,0 +1,113 @@
+"""Batch norm whose sums are exact to float32, as quick as torch's: what the networks here are made of."""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from distill import kernels_norm as kernels
+
+
+class BatchNorm2d(nn.BatchNorm2d):
+    """`torch.nn.BatchNorm2d` (Ioffe and Szegedy 2015); in training in float32 on the CPU by `Normalise`.
+
+    Weights, running statistics and everything in evaluation mode are torch's own, and so is training with autocast,
+    `torch.compile`, another device, another dtype, without affine weights or without running statistics.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[batch, channels, rows, cols] -> the same."""
+        found = self._normalised(x, -math.inf)
+        return super().forward(x) if found is None else found
+
+    def then(self, relu: nn.ReLU, x: Tensor) -> Tensor:
+        """`relu(self(x))`, in training in one go."""
+        found = self._normalised(x, 0.0)
+        out: Tensor = relu(self(x)) if found is None else found
+        return out
+
+    def _normalised(self, x: Tensor, floor: float) -> Tensor | None:
+        """At least `floor`; None where torch's own is to be taken."""
+        mean, variance = self.running_mean, self.running_var
+        if not self._by_kernel(x) or mean is None or variance is None or self.momentum is None:
+            return None
+        y, batch_mean, batch_variance = Normalise.apply(x, self.weight, self.bias, self.eps, floor)  # type: ignore[no-untyped-call]
+        count = x.numel() // x.shape[1]
+        with torch.no_grad():
+            mean.lerp_(batch_mean, self.momentum)
+            variance.lerp_(batch_variance * (count / (count - 1)), self.momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        out: Tensor = y
+        return out
+
+    def _by_kernel(self, x: Tensor) -> bool:
+        plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.dim() == 4 and self.affine
+        several = x.numel() > x.shape[1]
+        return self.training and plain and several and not torch.compiler.is_compiling() and not _autocasts()
+
+
+class Normalise(torch.autograd.Function):
+    """(x - mean) / sqrt(variance + eps) weight + bias over batch, rows and cols, at least `floor`.
+
+    With n values a channel, g the gradient where the result is above the floor and 0 elsewhere, s = sum g,
+    t = sum g (x - mean) and r = 1 / sqrt(variance + eps), the gradients are t r of the weight, s of the bias, and
+    weight r (g - s/n - (x - mean) r^2 t/n) of x.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float, floor: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The result, and mean and variance (divided by the count) of every channel."""
+        inputs, y = _rows(x), _like(x)
+        mean, variance = np.empty(x.shape[1]), np.empty(x.shape[1])
+        kernels.moments(inputs, kernels.BLOCK_ROWS, mean, variance)
+        inverse = 1 / np.sqrt(variance + eps)
+        scale = weight.detach().numpy() * inverse
+        line = _float32(scale), _float32(bias.detach().numpy() - mean * scale), np.float32(floor)
+        kernels.scaled(inputs, line[0], line[1], line[2], _rows(y))
+        ctx.save_for_backward(x)
+        ctx.mean, ctx.inverse, ctx.scale, ctx.line = mean, inverse, scale, line
+        found = torch.from_numpy(_float32(mean)), torch.from_numpy(_float32(variance))
+        ctx.mark_non_differentiable(*found)
+        return y, *found
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *unused: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        """Gradients of x, weight and bias."""
+        (x,) = ctx.saved_tensors
+        mean, inverse, scale, out = ctx.mean, ctx.inverse, ctx.scale, _like(x)
+        inputs, gradients, (by_gradient, bias, floor) = _rows(x), _rows(gradient), ctx.line
+        plain, weighted = np.empty(len(mean)), np.empty(len(mean))
+        kernels.gradient_sums(
+            gradients, inputs, by_gradient, bias, floor, _float32(mean), kernels.BLOCK_ROWS, plain, weighted
+        )
+        count = len(inputs)
+        by_x = -scale * inverse**2 * weighted / count
+        constant = -scale * plain / count - by_x * mean
+        kernels.combined(gradients, inputs, by_gradient, bias, floor, _float32(by_x), _float32(constant), _rows(out))
+        return out, torch.from_numpy(_float32(weighted * inverse)), torch.from_numpy(_float32(plain)), None, None
+
+
+def _autocasts() -> bool:
+    return torch.is_autocast_enabled("cpu")
+
+
+def _rows(x: Tensor) -> NDArray[np.float32]:
+    """[batch, channels, rows, cols] as [batch rows cols, channels]; a view of a channels-last tensor."""
+    rows: NDArray[np.float32] = x.detach().permute(0, 2, 3, 1).contiguous().view(-1, x.shape[1]).numpy()
+    return rows
+
+
+def _like(x: Tensor) -> Tensor:
+    """Uninitialised, of the shape of `x`, channels last."""
+    batch, channels, rows, cols = x.shape
+    return torch.empty(batch, rows, cols, channels).permute(0, 3, 1, 2)
+
+
+def _float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return values.astype(np.float32)

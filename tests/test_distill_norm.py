@@ -1,0 +1,109 @@
+"""The batch norm of the networks against torch's own in float64."""
+
+import copy
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distill.norm import BatchNorm2d
+
+SHAPES = [(2, 1, 5, 3), (4, 3, 5, 7), (3, 16, 1, 9), (128, 16, 14, 14), (16, 64, 1, 1)]
+EXACT = 3e-6
+"""Relative to the largest value: about 25 roundings of float32."""
+
+
+def made(channels: int) -> BatchNorm2d:
+    norm = BatchNorm2d(channels)
+    with torch.no_grad():
+        norm.weight.uniform_(-1.5, 1.5)
+        norm.bias.uniform_(-0.5, 0.5)
+    return norm
+
+
+def as_torch(norm: BatchNorm2d) -> nn.BatchNorm2d:
+    twin = nn.BatchNorm2d(norm.num_features).double()
+    twin.load_state_dict(norm.state_dict())
+    return twin
+
+
+def close(ours: Tensor | None, theirs: Tensor | None) -> bool:
+    assert ours is not None
+    assert theirs is not None
+    scale = max(float(theirs.abs().max()), 1e-3)
+    return float((ours.double() - theirs).abs().max()) <= EXACT * scale
+
+
+def steps(norm: nn.Module, relu: bool, x: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+    x = x.clone().requires_grad_()
+    y: Tensor
+    if isinstance(norm, BatchNorm2d):
+        y = norm.then(nn.ReLU(), x) if relu else norm(x)
+    else:
+        y = norm(x).relu() if relu else norm(x)
+    y.backward(gradient)  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    return y.detach(), x.grad
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_values_gradients_and_statistics_are_torchs(
+    shape: tuple[int, int, int, int], layout: torch.memory_format, relu: bool
+) -> None:
+    torch.manual_seed(sum(shape))
+    norm = made(shape[1])
+    twin = as_torch(norm)
+    for _ in range(2):  # the second time from other running statistics
+        x = (torch.randn(shape) * 3 + 4).contiguous(memory_format=layout)
+        gradient = torch.randn(shape)
+        ours, theirs = steps(norm, relu, x, gradient), steps(twin, relu, x.double(), gradient.double())
+        assert close(ours[0], theirs[0])
+        assert close(ours[1], theirs[1])
+        assert close(norm.weight.grad, twin.weight.grad)
+        assert close(norm.bias.grad, twin.bias.grad)
+        assert close(norm.running_mean, twin.running_mean)
+        assert close(norm.running_var, twin.running_var)
+        assert norm.num_batches_tracked == twin.num_batches_tracked
+
+
+def test_evaluation_is_torchs_own_to_the_bit() -> None:
+    norm, x = made(5).eval(), torch.randn(3, 5, 4, 6)
+    twin = as_torch(norm).float().eval()
+    assert torch.equal(norm(x), twin(x))
+    assert torch.equal(norm.then(nn.ReLU(), x), twin(x).relu())
+
+
+def test_other_numbers_go_torchs_way() -> None:
+    """Double precision, autocast and a net without affine weights: the kernel is for float32 alone."""
+    x = torch.randn(3, 5, 4, 6)
+    norm = made(5).double()
+    assert torch.equal(norm(x.double()), as_torch(norm)(x.double()))
+    plain, twin = BatchNorm2d(5, affine=False), nn.BatchNorm2d(5, affine=False)
+    assert torch.equal(plain(x), twin(x))
+    with torch.autocast("cpu", torch.bfloat16):
+        norm = made(5)
+        assert torch.equal(norm(x.bfloat16()), copy.deepcopy(as_torch(norm)).float()(x.bfloat16()))
+
+
+def test_a_nan_is_not_hidden() -> None:
+    """The training loop stops at a loss that is not finite: no ReLU may turn it into a 0."""
+    x = torch.randn(2, 3, 4, 4)
+    x[0, 1, 2, 2] = math.nan
+    assert torch.isnan(made(3).then(nn.ReLU(), x)).any()
+
+
+def test_gradients_are_nearer_to_float64_than_torchs_in_channels_last() -> None:
+    """The reason for the kernel; where torch mends its sums this fails, and the kernel has only its speed left."""
+    torch.manual_seed(0)
+    shape = (128, 16, 28, 28)
+    x = torch.randn(shape).relu().contiguous(memory_format=torch.channels_last)
+    gradient = (torch.randn(shape) * 1e-3 + 1e-3).contiguous(memory_format=torch.channels_last)
+    norm = made(16)
+    single, twin = as_torch(norm).float(), as_torch(norm)
+    right = steps(twin, False, x.double(), gradient.double())[1]
+    wrong = [(steps(kind, False, x, gradient)[1].double() - right).norm() / right.norm() for kind in (norm, single)]
+    assert wrong[0] < 1e-5
+    assert wrong[1] > 5 * wrong[0]
