@@ -103,23 +103,23 @@ def test_waiting_for_input_and_for_room_by_hand() -> None:
     network = Network("two", Shape(1, 4, 1), layers)
     fifos = {"input -> a": Fifo(1), "a -> b": Fifo(1), "b -> output": Fifo(2)}
     pipeline = Pipeline("hand", 100.0, {"a": Engine(1), "b": Engine(1)}, fifos, buffers={"input -> a": 1, "a -> b": 1})
-    # b: copies for 4 cycles, then issues for 8, with a place for one pixel: a pixel every 12 cycles, 4 of them starved.
-    # a: starts when its slot is free, which is every 12 cycles. 4 are work, 1 is starved, since its one place takes the
-    # next pixel only after the issue, and 7 are blocked.
+    # a: starts when its slot is free: 4 cycles of work, 6 until the result is there, 4 in which b copies it: a pixel
+    # every 14 cycles. 1 is starved, since its one place takes the next pixel only after the issue, and 9 are blocked.
+    # b: copies for 4 cycles, then issues for 8, with a place for one pixel: 12 of the 14 cycles, so that 6 are starved.
     found = result(network, pipeline, frames=6)
-    assert found.interval_cycles == 48
+    assert found.interval_cycles == 56
     a, b = found.layers
-    assert (a.cycles, a.starved_cycles, a.blocked_cycles) == (16, 4, 28)
-    assert (b.cycles, b.starved_cycles, b.blocked_cycles) == (32, 16, 0)
-    # The first pixel: source in 0, C = 1; a copies in 1, starts in 2, C = 2 + 4 + 4 = 10; b copies until 14.
-    assert (a.first_cycle, b.first_cycle) == (2, 14)
-    # The last of b's first frame starts in 14 + 3 * 12 = 50 and ends in 58; C = 62, and the sink takes a cycle.
-    assert b.last_cycle == 58
-    assert found.latency_cycles == 63
-    assert found.latency_ms == 63 / 100e3
-    assert found.frames_per_second == 100e6 / 48
+    assert (a.cycles, a.starved_cycles, a.blocked_cycles) == (16, 4, 36)
+    assert (b.cycles, b.starved_cycles, b.blocked_cycles) == (32, 24, 0)
+    # The first pixel: source in 0, C = 1; a copies in 1, starts in 2, C = 2 + 4 + 6 = 12; b copies until 16.
+    assert (a.first_cycle, b.first_cycle) == (2, 16)
+    # The last of b's first frame starts in 16 + 3 * 14 = 58 and ends in 66; C = 72, and the sink takes a cycle.
+    assert b.last_cycle == 66
+    assert found.latency_cycles == 73
+    assert found.latency_ms == 73 / 100e3
+    assert found.frames_per_second == 100e6 / 56
     assert found.multipliers == 2
-    assert found.utilisation == (4 * 4 + 4 * 4 * 2) / (48 * 2)
+    assert found.utilisation == (4 * 4 + 4 * 4 * 2) / (56 * 2)
 
 
 @pytest.fixture
@@ -324,4 +324,4 @@ def test_cycles_up_to_2_to_the_53_are_exact() -> None:
     found = stamps(network, pipeline, frames=1)
     # The source commits pixel 0 in 1, it is copied in 2**20 cycles, and each pixel then waits for the one before.
     assert found.starts["a"].tolist() == [1 + wide + p * (wide**2) for p in range(8191)]
-    assert found.frees["a -> output"][-1] == 1 + wide + 8191 * wide**2 + 4 + 1 < 2**53
+    assert found.frees["a -> output"][-1] == 1 + wide + 8191 * wide**2 + 6 + 1 < 2**53

@@ -65,53 +65,54 @@ def machine(engines: dict[str, Engine], fifos: dict[str, Fifo], **fields: object
 
 
 def test_a_row_of_four_under_a_kernel_of_three() -> None:
-    # ii = 3 (three taps, one a cycle), d = 4, w = 1, r = 0, cap = 3.
+    # ii = 3 (three taps, one a cycle), d = 6, w = 1, r = 0, cap = 3.
     # The source runs a pixel a cycle; pixel j commits in j + 1 and is copied in that cycle.
-    # conv 0 needs pixel 2: R + w = 3 + 1 = 4; issue ends in 7, commit in 7 + 4 = 11.
+    # conv 0 needs pixel 2: R + w = 3 + 1 = 4; issue ends in 7, commit in 7 + 6 = 13.
     # Pixel 3 takes the place of pixel 0, free in 7: R = 7.
-    # conv 1 needs pixel 3: S = max(4 + 3, 7 + 1) = 8, commit in 15.
+    # conv 1 needs pixel 3: S = max(4 + 3, 7 + 1) = 8, commit in 17.
     conv = Layer("conv", "conv", ("input",), channels=1, kernel=Size(1, 3))
     network = Network("row", Shape(1, 4, 1), (conv,))
     fifos = {"input -> conv": Fifo(2), "conv -> output": Fifo(2)}
     trace = expect_equal(network, machine({"conv": Engine(1)}, fifos, buffers={"input -> conv": 3}), frames=1)
-    assert trace.starts == {"input": [0, 1, 2, 3], "conv": [4, 8], "output": [11, 15]}
-    assert trace.copies == {"input -> conv": [1, 2, 3, 7], "conv -> output": [11, 15]}
-    assert trace.frees == {"input -> conv": [2, 3, 4, 8], "conv -> output": [12, 16]}
+    assert trace.starts == {"input": [0, 1, 2, 3], "conv": [4, 8], "output": [13, 17]}
+    assert trace.copies == {"input -> conv": [1, 2, 3, 7], "conv -> output": [13, 17]}
+    assert trace.frees == {"input -> conv": [2, 3, 4, 8], "conv -> output": [14, 18]}
 
 
 def test_two_frames_of_a_padded_square_through_fifos_of_one_pixel() -> None:
-    # A 3x3 kernel on 2x2 with padding 1: every output needs all four pixels. ii = 1, d = 4, w = 1, r = 1, cap = 7.
+    # A 3x3 kernel on 2x2 with padding 1: every output needs all four pixels. ii = 1, d = 6, w = 1, r = 1, cap = 7.
     # FIFOs of one pixel: the source starts in 0, 2, 4, ... and copies start in 1, 3, 5, ...
-    # Frame 0: conv 0 needs pixel 3: R + w + r = 7 + 1 + 1 = 9, commit in 14, the sink frees its slot in 15;
-    # conv 1 waits for that slot: 15, then 21, 27, each six later.
-    # Frame 1: pixel 7 takes the place of pixel 0, which conv 3 needs until 28: R = 28, and conv 4 could start in 30;
-    # the slot of conv 3 is free in 33.
+    # Frame 0: conv 0 needs pixel 3: R + w + r = 7 + 1 + 1 = 9, commit in 16, the sink frees its slot in 17;
+    # conv 1 waits for that slot: 17, then 25, 33, each eight later.
+    # Frame 1: pixel 7 takes the place of pixel 0, which conv 3 needs until 34: R = 34, and conv 4 could start in 36;
+    # the slot of conv 3 is free in 41.
     conv = Layer("conv", "conv", ("input",), channels=1, kernel=Size(3, 3), padding=Padding(1, 1, 1, 1))
     network = Network("square", Shape(2, 2, 1), (conv,))
     fifos = {"input -> conv": Fifo(1, "block"), "conv -> output": Fifo(1)}
     trace = expect_equal(network, machine({"conv": Engine(1, 9)}, fifos, buffers={"input -> conv": 7}), frames=2)
     assert trace.starts == {
         "input": [0, 2, 4, 6, 8, 10, 12, 14],
-        "conv": [9, 15, 21, 27, 33, 39, 45, 51],
-        "output": [14, 20, 26, 32, 38, 44, 50, 56],
+        "conv": [9, 17, 25, 33, 41, 49, 57, 65],
+        "output": [16, 24, 32, 40, 48, 56, 64, 72],
     }
-    assert trace.copies["input -> conv"] == [1, 3, 5, 7, 9, 11, 13, 28]
-    assert trace.frees["conv -> output"] == [15, 21, 27, 33, 39, 45, 51, 57]
+    assert trace.copies["input -> conv"] == [1, 3, 5, 7, 9, 11, 13, 34]
+    assert trace.frees["conv -> output"] == [17, 25, 33, 41, 49, 57, 65, 73]
 
 
 def test_pixels_that_no_window_needs_take_their_turn() -> None:
-    # Every second of four pixels, two channels one at a time: ii = w = 2, d = 2, r = 1, cap = 1; the sink's ii is 2.
-    # Pixel 0: C = 1, R = 1, F = 3; max 0 in R + w + r = 4, its place free in 6; commit in 8.
+    # Every second of four pixels, two channels one at a time: ii = w = 2, d = 5, r = 1, cap = 1; the sink's ii is 2.
+    # Pixel 0: C = 1, R = 1, F = 3; max 0 in R + w + r = 4, its place free in 6; commit in 11.
     # Pixel 1: S = 3, C = 4, R = 6 (the place), F = 8. Pixel 2: S = 8, C = R = 9 (nothing needs pixel 1), F = 11.
-    # max 1 in 12, its place free in 14; commit in 16. Pixel 3, needed by nothing: S = 11, C = 12, R = 14, F = 16.
+    # max 1 could start in 12; the sink frees its slot in 11 + 2 = 13, its place is free in 15; commit in 20.
+    # Pixel 3, needed by nothing: S = 11, C = 12, R = 15, F = 17.
     layer = Layer("max", "max", ("input",), stride=Size(1, 2))
     network = Network("skips", Shape(1, 4, 2), (layer,))
     fifos = {"input -> max": Fifo(1, "block"), "max -> output": Fifo(1)}
     pipeline = machine({"max": Engine(1)}, fifos, buffers={"input -> max": 1}, sink_channels=1)
     trace = expect_equal(network, pipeline, frames=1)
-    assert trace.starts == {"input": [0, 3, 8, 11], "max": [4, 12], "output": [8, 16]}
-    assert trace.copies == {"input -> max": [1, 6, 9, 14], "max -> output": [8, 16]}
-    assert trace.frees == {"input -> max": [3, 8, 11, 16], "max -> output": [10, 18]}
+    assert trace.starts == {"input": [0, 3, 8, 11], "max": [4, 13], "output": [11, 20]}
+    assert trace.copies == {"input -> max": [1, 6, 9, 15], "max -> output": [11, 20]}
+    assert trace.frees == {"input -> max": [3, 8, 11, 17], "max -> output": [13, 22]}
 
 
 def test_the_last_row_keeps_nothing_for_a_row_that_does_not_come() -> None:
@@ -153,16 +154,16 @@ def test_a_shallow_skip_stops_its_residual_block(residual: Network) -> None:
 
 
 def test_a_skip_one_deeper_runs(residual: Network) -> None:
-    # Pixel 4: S = 4, R = 5; conv 0 in 6, commit in 6 + 1 + 4 = 11; sum 0 in 11 frees the skip's first slot in 12.
-    # Pixel 5 has that slot: S = 12, R = 13; conv 1 in 14, conv 2, which needs nothing more, in 15; sums in 19, 20.
-    # Pixels 6, 7 have their slots: S = 20, 21; conv 3 needs pixel 7: R = 22, S = 23; sum in 28.
-    # Pixel 8: S = 29, R = 30; conv 4 in 31, and the rest, which need nothing more, a cycle each. Sum's d is 2.
+    # Pixel 4: S = 4, R = 5; conv 0 in 6, commit in 6 + 1 + 6 = 13; sum 0 in 13 frees the skip's first slot in 14.
+    # Pixel 5 has that slot: S = 14, R = 15; conv 1 in 16, conv 2, which needs nothing more, in 17; sums in 23, 24.
+    # Pixels 6, 7 have their slots: S = 24, 25; conv 3 needs pixel 7: R = 26, S = 27; sum in 34.
+    # Pixel 8: S = 35, R = 36; conv 4 in 37, and the rest, which need nothing more, a cycle each. Sum's d is 3.
     trace = expect_equal(residual, residual_machine(5), frames=1)
     assert trace.starts == {
-        "input": [0, 1, 2, 3, 4, 12, 20, 21, 29],
-        "conv": [6, 14, 15, 23, 31, 32, 33, 34, 35],
-        "sum": [11, 19, 20, 28, 36, 37, 38, 39, 40],
-        "output": [14, 22, 23, 31, 39, 40, 41, 42, 43],
+        "input": [0, 1, 2, 3, 4, 14, 24, 25, 35],
+        "conv": [6, 16, 17, 27, 37, 38, 39, 40, 41],
+        "sum": [13, 23, 24, 34, 44, 45, 46, 47, 48],
+        "output": [17, 27, 28, 38, 48, 49, 50, 51, 52],
     }
 
 

@@ -1,6 +1,7 @@
 """Which module executes a layer, with which parameters and ROMs."""
 
 from dataclasses import dataclass, field
+from math import isqrt
 
 import numpy as np
 
@@ -90,6 +91,7 @@ def _conv(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, na
         "CAPACITY": window_pixels(network, pipeline, layer),
         "PE": engine.pe,
         "SIMD": engine.simd,
+        "RADIX": _radix(engine.simd),
         **_input(student, pipeline, layer),
         **_products(student, layer, sums, name),
         **_result(student, layer),
@@ -196,18 +198,26 @@ def _pool(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) ->
     if layer.kind == "max":
         parameters["SHIFT"] = student.fraction(layer.inputs[0]) - student.fraction(layer.name)
     else:
-        parameters |= {
-            key: f"64'h{value:x}" if key in ("ADDEND", "MULTIPLIER") else value
-            for key, value in division(student, layer).items()
-        }
+        parameters |= divider(student, layer)
     if layer.accumulates:
         return parameters
     capacity = window_pixels(network, pipeline, layer)
-    return {**parameters, **_steps(layer), "MEAN": int(layer.kind == "mean"), "CAPACITY": capacity}
+    return {
+        **parameters,
+        **_steps(layer),
+        "MEAN": int(layer.kind == "mean"),
+        "CAPACITY": capacity,
+        "RADIX": _radix(layer.taps),
+    }
+
+
+def _radix(count: int) -> int:
+    """The least number that, squared, is at least `count`: two steps of so many then reduce them to one."""
+    return isqrt(count - 1) + 1
 
 
 def division(student: Student, layer: Layer) -> dict[str, int]:
-    """Constants with which `pm_divide` is exact.
+    """Constants with which a mean is exact: (sum * 2^UP + ADDEND) * MULTIPLIER >> DROP, less ZERO.
 
     The result is floor(n / d) with n = 2 sum 2^up + den, d = 2 den, den = taps 2^down. With m = ceil(2^k / d) and
     2^k >= d 2^b, floor(n m / 2^k) equals it for all 0 <= n < 2^b: the error n (m d - 2^k) / (d 2^k) is below 1 / d.
@@ -235,4 +245,28 @@ def division(student: Student, layer: Layer) -> dict[str, int]:
         "MULTIPLIER": multiplier,
         "DROP": k,
         "ZERO": zero,
+    }
+
+
+def divider(student: Student, layer: Layer) -> Parameters:
+    """Parameters of `pm_divide`: `division` multiplied out, so that nothing comes before the product.
+
+    It is sum * MULTIPLIER + OFFSET >> DROP, since floor(a) - zero = floor(a - zero).
+    """
+    found, source = division(student, layer), student.formats[layer.inputs[0]].out
+    multiplier = found["MULTIPLIER"] << found["UP"]
+    offset = found["ADDEND"] * found["MULTIPLIER"] - (found["ZERO"] << found["DROP"])
+    if multiplier.bit_length() > 64 or offset.bit_length() > 127:
+        raise UnsupportedLayer(
+            f"layer {layer.name}: a mean of {layer.taps} pixels needs constants of more than 64 bits"
+        )
+    sums = [layer.taps * bound for bound in (source.low, source.high)]
+    widest = max(abs(total * multiplier + term) for total in sums for term in (0, offset))
+    return {
+        "SUM_BITS": found["SUM_BITS"],
+        "MULTIPLIER_BITS": multiplier.bit_length(),
+        "WORK_BITS": max(widest.bit_length(), found["DROP"]) + 1,
+        "MULTIPLIER": f"64'h{multiplier:x}",
+        "OFFSET": f"128'h{offset % (1 << 128):x}",
+        "DROP": found["DROP"],
     }

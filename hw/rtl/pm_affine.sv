@@ -1,4 +1,4 @@
-// Scale and shift of every channel, PE channels a cycle, read in place: three registers from issue to result, and the
+// Scale and shift of every channel, PE channels a cycle, read in place: four registers from issue to result, and the
 // FIFO's own.
 module pm_affine #(
     parameter int CHANNELS = 1,
@@ -39,7 +39,7 @@ module pm_affine #(
     assign rd_en = busy;
     assign free = last;
 
-    pm_follow #(.STAGES(3 + LATENCY)) follow (.*);
+    pm_follow #(.STAGES(4 + LATENCY)) follow (.*);
     generate
         if (LATENCY == 0) begin : g_now
             assign step_0 = step;
@@ -56,9 +56,11 @@ module pm_affine #(
     end
     logic [PE*WEIGHT_BITS-1:0] weights;
     logic [PE*SUM_BITS-1:0] biases;
-    assign weights = weight_rom[step_0];
-    assign biases = bias_rom[step_1];
-    always_ff @(posedge clk) step_1 <= step_0;
+    always_ff @(posedge clk) begin
+        weights <= weight_rom[step_0];
+        step_1 <= step_0;
+        biases <= bias_rom[step_1];
+    end
     generate
         for (genvar p = 0; p < PE; p++) begin : g_pe
             logic signed [IN_BITS:0] value;
@@ -66,12 +68,12 @@ module pm_affine #(
             logic signed [PRODUCT_BITS-1:0] product;
             logic signed [SUM_BITS-1:0] bias, sum;
             logic [OUT_BITS-1:0] result;
-            assign value = {IN_SIGNED & rd_data[(p+1)*IN_BITS-1], rd_data[p*IN_BITS+:IN_BITS]};
             assign weight = weights[p*WEIGHT_BITS+:WEIGHT_BITS];
             assign bias = biases[p*SUM_BITS+:SUM_BITS];
             pm_requantise #(.IN_BITS(SUM_BITS), .SHIFT(SHIFT), .OUT_BITS(OUT_BITS), .OUT_SIGNED(OUT_SIGNED))
                 requantise (.in(sum), .out(result));
             always_ff @(posedge clk) begin
+                value <= {IN_SIGNED & rd_data[(p+1)*IN_BITS-1], rd_data[p*IN_BITS+:IN_BITS]};
                 product <= PRODUCT_BITS'(FULL_BITS'(value) * FULL_BITS'(weight));
                 sum <= SUM_BITS'(product) + bias;
                 wr_data[p*OUT_BITS+:OUT_BITS] <= result;

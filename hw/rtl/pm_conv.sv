@@ -1,4 +1,4 @@
-// A convolution: PE output channels and SIMD inputs a cycle, weights in a ROM, four registers from issue to result.
+// A convolution: PE output channels and SIMD inputs a cycle, weights in a ROM, six registers from issue to result.
 // A dense layer is one whose kernel is its whole input.
 module pm_conv #(
     parameter int ROWS = 1,
@@ -17,6 +17,7 @@ module pm_conv #(
     parameter int LATENCY = 0,
     parameter int PE = 1,
     parameter int SIMD = 1,
+    parameter int RADIX = 1,        // products added up in a cycle, and sums of them
     parameter int IN_BITS = 8,
     parameter bit IN_SIGNED = 0,
     parameter int WEIGHT_BITS = 8,
@@ -50,10 +51,11 @@ module pm_conv #(
     localparam int STEP_BITS = (II > 1) ? $clog2(II) : 1;
     localparam int INDEX = $clog2((ROWS + KERNEL_ROWS + STRIDE_ROWS) * (COLS + KERNEL_COLS + STRIDE_COLS) + CAPACITY) + 2;
     localparam int ADDRESS = (CAPACITY * WORDS > 1) ? $clog2(CAPACITY * WORDS) : 1;
+    localparam bit PADDED = TOP > 0 || LEFT > 0 || (OUT_ROWS - 1) * STRIDE_ROWS - TOP + KERNEL_ROWS > ROWS
+        || (OUT_COLS - 1) * STRIDE_COLS - LEFT + KERNEL_COLS > COLS;
 
-    logic write, complete, start, busy, last;
-    logic [ADDRESS-1:0] write_address;
-    logic [INDEX-1:0] base;
+    logic write, complete, again, settled, start, busy, last;
+    logic [ADDRESS-1:0] write_address, place;
     logic signed [INDEX-1:0] first_row, first_col;
     logic [STEP_BITS-1:0] step;
     pm_window #(
@@ -65,70 +67,82 @@ module pm_conv #(
     pm_issue #(.II(II)) issue (.ready(complete & space), .*);
     assign reserve = start;
 
-    // Issue: which words, which weights.
-    localparam int CHUNK_WORDS = CHUNKS * PORTS / (KERNEL_ROWS * KERNEL_COLS);     // words of a tap that come in turn
-    logic [INDEX-1:0] tap;
-    logic [ADDRESS-1:0] word;
+    // Issue: which word, of which turn of the taps, for which group of channels.
+    localparam int TURNS = KERNEL_ROWS * KERNEL_COLS / PORTS;
+    localparam int WORD_BITS = (WORDS > 1) ? $clog2(WORDS) : 1;
+    localparam int TURN_BITS = (TURNS > 1) ? $clog2(TURNS) : 1;
+    logic [WORD_BITS-1:0] word;
+    logic [TURN_BITS-1:0] turn;
     logic [GROUP_BITS-1:0] group;
     logic word_ends, chunk_ends;
-    assign word_ends = word == ADDRESS'(CHUNK_WORDS - 1);
-    assign chunk_ends = word_ends && tap == INDEX'(KERNEL_ROWS * KERNEL_COLS - PORTS);
+    assign word_ends = word == WORD_BITS'(WORDS - 1);
+    assign chunk_ends = word_ends && turn == TURN_BITS'(TURNS - 1);
+    assign again = group != GROUP_BITS'(GROUPS - 1);
     always_ff @(posedge clk)
         if (rst | last) begin
-            tap <= '0;
             word <= '0;
+            turn <= '0;
             group <= '0;
         end else if (busy) begin
             word <= word_ends ? '0 : word + 1'b1;
-            if (word_ends) tap <= chunk_ends ? '0 : tap + INDEX'(PORTS);
+            if (word_ends) turn <= chunk_ends ? '0 : turn + 1'b1;
             if (chunk_ends) group <= group + 1'b1;
         end
 
-    // 1: words and weights.
+    // 1, 2: words and weights.
     logic [SIMD*IN_BITS-1:0] words;
-    logic [PE*SIMD*WEIGHT_BITS-1:0] weights;
-    logic [PE*SUM_BITS-1:0] bias;
     pm_ring #(
-        .ROWS(ROWS), .COLS(COLS), .KERNEL_COLS(KERNEL_COLS), .CAPACITY(CAPACITY), .WORDS(WORDS), .WIDTH(WORD * IN_BITS),
-        .PORTS(PORTS), .INDEX(INDEX), .ADDRESS(ADDRESS)
-    ) ring (.write_data(rd_data), .data(words), .*);
+        .ROWS(ROWS), .COLS(COLS), .KERNEL_ROWS(KERNEL_ROWS), .KERNEL_COLS(KERNEL_COLS), .PADDED(PADDED),
+        .CAPACITY(CAPACITY), .WORDS(WORDS), .WIDTH(WORD * IN_BITS), .PORTS(PORTS), .INDEX(INDEX), .ADDRESS(ADDRESS)
+    ) ring (.write_data(rd_data), .restart(~settled | (busy & chunk_ends)), .data(words), .*);
     logic [PE*SIMD*WEIGHT_BITS-1:0] weight_rom [II];
     logic [PE*SUM_BITS-1:0] bias_rom [GROUPS];
     initial begin
         $readmemh(WEIGHTS, weight_rom);
         $readmemh(BIASES, bias_rom);
     end
-    logic [GROUP_BITS-1:0] group_1;
+    logic [PE*SIMD*WEIGHT_BITS-1:0] weights, weights_1;
     always_ff @(posedge clk) begin
-        weights <= weight_rom[step];
-        group_1 <= group;
+        weights_1 <= weight_rom[step];
+        weights <= weights_1;
     end
 
-    logic busy_2, first_2;
-    pm_follow #(.STAGES(4)) follow (.busy(busy & chunk_ends), .*);
-    pm_follow #(.STAGES(2)) follow_sum (.last(tap == '0 && word == '0), .wr_valid(busy_2), .wr_last(first_2), .*);
+    logic busy_4, first_4;
+    logic [GROUP_BITS-1:0] group_1, group_2, group_3;
+    logic [PE*SUM_BITS-1:0] bias;
+    pm_follow #(.STAGES(6)) follow (.busy(busy & chunk_ends), .*);
+    pm_follow #(.STAGES(4)) follow_sum (.last(turn == '0 && word == '0), .wr_valid(busy_4), .wr_last(first_4), .*);
+    always_ff @(posedge clk) begin
+        {group_3, group_2, group_1} <= {group_2, group_1, group};
+        bias <= bias_rom[group_3];
+    end
 
-    // 2: products. 3: sums. 4: requantised.
+    // 3: products. 4: their sums in groups. 5: all of them. 6: requantised.
     localparam int FULL_BITS = IN_BITS + 1 + WEIGHT_BITS;
     localparam int PRODUCT_BITS = (FULL_BITS < SUM_BITS) ? FULL_BITS : SUM_BITS;    // no product is beyond the sum
-    always_ff @(posedge clk) bias <= bias_rom[group_1];
+    localparam int PARTS = (SIMD + RADIX - 1) / RADIX;
+    localparam int WIDE_BITS = PRODUCT_BITS + $clog2(RADIX);
+    localparam int PART_BITS = (WIDE_BITS < SUM_BITS) ? WIDE_BITS : SUM_BITS;
     generate
         for (genvar p = 0; p < PE; p++) begin : g_pe
-            logic signed [PRODUCT_BITS-1:0] products [SIMD];
+            logic [SIMD*PRODUCT_BITS-1:0] products;
             for (genvar s = 0; s < SIMD; s++) begin : g_simd
                 logic signed [IN_BITS:0] value;
                 logic signed [WEIGHT_BITS-1:0] weight;
                 assign value = {IN_SIGNED & words[(s+1)*IN_BITS-1], words[s*IN_BITS+:IN_BITS]};
                 assign weight = weights[(p*SIMD+s)*WEIGHT_BITS+:WEIGHT_BITS];
-                always_ff @(posedge clk) products[s] <= PRODUCT_BITS'(FULL_BITS'(value) * FULL_BITS'(weight));
+                always_ff @(posedge clk)
+                    products[s*PRODUCT_BITS+:PRODUCT_BITS] <= PRODUCT_BITS'(FULL_BITS'(value) * FULL_BITS'(weight));
             end
-            logic signed [SUM_BITS-1:0] sum, total, begin_with;
-            assign begin_with = first_2 ? bias[p*SUM_BITS+:SUM_BITS] : sum;
+            logic [PARTS*PART_BITS-1:0] parts;
+            pm_reduce #(.COUNT(SIMD), .RADIX(RADIX), .IN_BITS(PRODUCT_BITS), .OUT_BITS(PART_BITS))
+                reduce (.clk, .in(products), .out(parts));
+            logic signed [SUM_BITS-1:0] sum, total;
             always_comb begin
-                total = begin_with;
-                for (int s = 0; s < SIMD; s++) total = total + SUM_BITS'(products[s]);
+                total = first_4 ? bias[p*SUM_BITS+:SUM_BITS] : sum;
+                for (int i = 0; i < PARTS; i++) total = total + SUM_BITS'($signed(parts[i*PART_BITS+:PART_BITS]));
             end
-            always_ff @(posedge clk) if (busy_2) sum <= total;
+            always_ff @(posedge clk) if (busy_4) sum <= total;
             logic [OUT_BITS-1:0] result;
             pm_requantise #(.IN_BITS(SUM_BITS), .SHIFT(SHIFT), .OUT_BITS(OUT_BITS), .OUT_SIGNED(OUT_SIGNED))
                 requantise (.in(sum), .out(result));

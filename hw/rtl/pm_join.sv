@@ -1,6 +1,6 @@
 // Two streams added (ADD) or INPUTS streams one after the other, PE channels a cycle, read in place. Words of an input
-// are shifted left by its own ALIGN, so that all have one fraction. Two registers from issue to the result of an add,
-// one of a concat, and the FIFOs' own; an input of LATENCY 0 beside one of LATENCY 1 waits a cycle.
+// are shifted left by its own ALIGN, so that all have one fraction. Three registers from issue to the result of an
+// add, two of a concat, and the FIFOs' own; an input of LATENCY 0 beside one of LATENCY 1 waits a cycle.
 module pm_join #(
     parameter bit ADD = 1,
     parameter int INPUTS = 2,
@@ -32,7 +32,7 @@ module pm_join #(
     localparam int II = CHANNELS / PE;
     localparam int STEP_BITS = (II > 1) ? $clog2(II) : 1;
     localparam int SLOWEST = (LATENCY == '0) ? 0 : 1;
-    localparam int STAGES = (ADD ? 2 : 1) + SLOWEST;
+    localparam int STAGES = (ADD ? 3 : 2) + SLOWEST;
     logic start, busy, last;
     logic [STEP_BITS-1:0] step;
     pm_issue #(.II(II)) issue (.ready((&available) & space), .*);
@@ -44,7 +44,7 @@ module pm_join #(
     pm_follow #(.STAGES(STAGES)) follow (.*);
 
     // Which input's turn it is, and the words of all inputs in one cycle.
-    logic [INPUTS-1:0] turn, turn_seen;
+    logic [INPUTS-1:0] turn, turn_now, turn_seen;
     logic [INPUTS*PE*IN_BITS-1:0] words;
     generate
         for (genvar i = 0; i < INPUTS; i++) begin : g_input
@@ -63,13 +63,14 @@ module pm_join #(
             end else begin : g_now
                 assign own = rd_data[i*PE*IN_BITS+:PE*IN_BITS];
             end
-            assign words[i*PE*IN_BITS+:PE*IN_BITS] = own;
+            always_ff @(posedge clk) words[i*PE*IN_BITS+:PE*IN_BITS] <= own;
         end
         if (SLOWEST == 1) begin : g_turn_later
-            always_ff @(posedge clk) turn_seen <= turn;
+            always_ff @(posedge clk) turn_now <= turn;
         end else begin : g_turn_now
-            assign turn_seen = turn;
+            assign turn_now = turn;
         end
+        always_ff @(posedge clk) turn_seen <= turn_now;
         for (genvar p = 0; p < PE; p++) begin : g_pe
             logic signed [SUM_BITS-1:0] total, sum;
             logic [OUT_BITS-1:0] result;

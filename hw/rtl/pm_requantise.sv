@@ -8,20 +8,35 @@ module pm_requantise #(
     input  logic signed [IN_BITS-1:0] in,
     output logic        [OUT_BITS-1:0] out
 );
-    localparam int GROW = (SHIFT < 0) ? -SHIFT : SHIFT + 1;
-    localparam int WORK = ((IN_BITS + GROW > OUT_BITS + 1) ? IN_BITS + GROW : OUT_BITS + 1) + 1;
-    localparam logic signed [WORK-1:0] HIGH = OUT_SIGNED ? (WORK'(1) <<< (OUT_BITS - 1)) - 1 : (WORK'(1) <<< OUT_BITS) - 1;
-    localparam logic signed [WORK-1:0] LOW = OUT_SIGNED ? -(WORK'(1) <<< (OUT_BITS - 1)) : '0;
-    localparam logic signed [WORK-1:0] HALF = (SHIFT > 0) ? WORK'(1) <<< ((SHIFT > 0) ? SHIFT - 1 : 0) : '0;
+    localparam int GROW = (SHIFT < 0) ? -SHIFT : 0;
+    localparam int DROP = (SHIFT > 0 && SHIFT < IN_BITS) ? SHIFT : 0;
+    localparam int KEPT = IN_BITS + GROW - DROP + 1;
+    localparam int WORK = (KEPT > OUT_BITS + 1) ? KEPT : OUT_BITS + 1;
 
-    logic signed [WORK-1:0] wide, moved;
-    assign wide = WORK'(in) + HALF;
+    // Half up: the highest bit that is dropped is added to those that stay.
+    logic signed [IN_BITS-DROP-1:0] kept;
+    logic signed [WORK-1:0] moved;
+    assign kept = in[IN_BITS-1:DROP];
+    logic unused_bits;      // those below the half; all of them where nothing stays
+    assign unused_bits = &{1'b0, in, kept};
     generate
-        if (SHIFT > 0) begin : g_right
-            assign moved = wide >>> SHIFT;
+        if (SHIFT >= IN_BITS) begin : g_nothing     // at most half of the last bit that stays
+            assign moved = '0;
+        end else if (SHIFT > 0) begin : g_right
+            assign moved = WORK'(kept) + WORK'({1'b0, in[DROP-1]});
         end else begin : g_left
-            assign moved = wide <<< (-SHIFT);
+            assign moved = WORK'(kept) <<< GROW;
         end
     endgenerate
-    assign out = (moved > HIGH) ? HIGH[OUT_BITS-1:0] : (moved < LOW) ? LOW[OUT_BITS-1:0] : moved[OUT_BITS-1:0];
+    logic below, beyond;
+    assign below = moved[WORK-1];
+    generate
+        if (OUT_SIGNED) begin : g_signed
+            assign beyond = moved[WORK-1:OUT_BITS-1] != {(WORK-OUT_BITS+1){below}};
+            assign out = beyond ? {below, {(OUT_BITS-1){~below}}} : moved[OUT_BITS-1:0];
+        end else begin : g_unsigned
+            assign beyond = moved[WORK-1:OUT_BITS] != '0;
+            assign out = below ? '0 : beyond ? '1 : moved[OUT_BITS-1:0];
+        end
+    endgenerate
 endmodule

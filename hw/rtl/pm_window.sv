@@ -1,8 +1,8 @@
 // The input side of an engine that looks at windows: copies pixels from its FIFO, walks over the output positions, and
 // tells when the window of the next output is complete. Semantics: docs/pipeline.md, "Window".
 //
-// Pixels are counted from the start of the frame that the next output belongs to; when that frame ends, its pixels are
-// taken off again.
+// The walk runs two outputs ahead, since it depends on no data: what `finish` brings is then a register. So too whether a
+// pixel may be copied and whether a window is complete: a sign each, of a distance that every output moves by a step.
 module pm_window #(
     parameter int ROWS = 1,
     parameter int COLS = 1,
@@ -17,7 +17,7 @@ module pm_window #(
     parameter int CAPACITY = 1,     // pixels of the ring
     parameter int WORDS = 1,        // words of a pixel
     parameter int LATENCY = 0,      // of the FIFO
-    parameter int INDEX = 32,       // bits of a signed pixel, row or column number
+    parameter int INDEX = 32,       // bits of a signed pixel number
     parameter int ADDRESS = 32      // bits of a word's place in the ring
 ) (
     input  logic                        clk,
@@ -33,96 +33,145 @@ module pm_window #(
     // outputs
     output logic                        complete,   // the window of the next output is there
     input  logic                        finish,     // the last cycle of an output's issue
-    output logic [INDEX-1:0]            base,       // ring slot of the window's first pixel
-    output logic signed [INDEX-1:0]     first_row,  // of the window, in the map; may lie above it
+    // the window that is read after this one
+    input  logic                        again,      // it is the same one
+    output logic                        settled,    // it is known: from the third cycle on
+    output logic [ADDRESS-1:0]          place,      // of its first word in the ring
+    output logic signed [INDEX-1:0]     first_row,  // its first row, in pixels before that; may lie above the map
     output logic signed [INDEX-1:0]     first_col
 );
     typedef logic signed [INDEX-1:0] index_t;
     localparam int PIXELS = ROWS * COLS;
+    localparam int SIZE = CAPACITY * WORDS;
 
-    // The window of the next output: its place in the map and in the ring.
-    function automatic int modulo(input int value);
-        return ((value % CAPACITY) + CAPACITY) % CAPACITY;
-    endfunction
-    function automatic logic [INDEX-1:0] moved(input logic [INDEX-1:0] slot, input int step);
-        logic [INDEX-1:0] sum;
-        sum = slot + INDEX'(modulo(step));
-        return (sum >= INDEX'(CAPACITY)) ? sum - INDEX'(CAPACITY) : sum;
-    endfunction
-    localparam int ORIGIN = modulo(-TOP * COLS - LEFT);
-
-    logic [INDEX-1:0] base_of_row, base_of_frame;
-    logic row_ends, frame_ends;
-    assign row_ends = first_col == index_t'((OUT_COLS - 1) * STRIDE_COLS - LEFT);
-    assign frame_ends = row_ends && first_row == index_t'((OUT_ROWS - 1) * STRIDE_ROWS - TOP);
+    // The walk: a window's place in the map and in the ring.
+    localparam int PIXEL_STEP = (STRIDE_COLS * WORDS) % SIZE;
+    localparam int ROW_STEP = (STRIDE_ROWS * COLS * WORDS) % SIZE;
+    localparam int FRAME_STEP = (PIXELS * WORDS) % SIZE;
+    localparam int ORIGIN = (SIZE - ((TOP * COLS + LEFT) * WORDS) % SIZE) % SIZE;
+    localparam int FIRST_ROW = -TOP * COLS;
+    localparam int LAST_ROW = ((OUT_ROWS - 1) * STRIDE_ROWS - TOP) * COLS;
+    localparam int LAST_COL = (OUT_COLS - 1) * STRIDE_COLS - LEFT;
+    index_t row, col;
+    logic [ADDRESS-1:0] at, at_row, at_frame, next_pixel, next_line, next_frame;
+    logic row_ends, frame_ends, frame_begins, known, advance;
+    assign row_ends = col == index_t'(LAST_COL);
+    assign frame_ends = row_ends && row == index_t'(LAST_ROW);
+    pm_moved #(.SIZE(SIZE), .BITS(ADDRESS)) by_pixel (.from(at), .step(ADDRESS'(PIXEL_STEP)), .to(next_pixel));
+    pm_moved #(.SIZE(SIZE), .BITS(ADDRESS)) by_row (.from(at_row), .step(ADDRESS'(ROW_STEP)), .to(next_line));
+    pm_moved #(.SIZE(SIZE), .BITS(ADDRESS)) by_frame (.from(at_frame), .step(ADDRESS'(FRAME_STEP)), .to(next_frame));
+    assign advance = finish | ~settled;
     always_ff @(posedge clk)
         if (rst) begin
-            first_row <= index_t'(-TOP);
-            first_col <= index_t'(-LEFT);
-            base <= INDEX'(ORIGIN);
-            base_of_row <= INDEX'(ORIGIN);
-            base_of_frame <= INDEX'(ORIGIN);
-        end else if (finish) begin
-            first_col <= row_ends ? index_t'(-LEFT) : first_col + index_t'(STRIDE_COLS);
-            base <= moved(base, STRIDE_COLS);
+            {settled, known} <= '0;
+            row <= index_t'(FIRST_ROW);
+            col <= index_t'(-LEFT);
+            at <= ADDRESS'(ORIGIN);
+            at_row <= ADDRESS'(ORIGIN);
+            at_frame <= ADDRESS'(ORIGIN);
+            frame_begins <= '0;
+        end else if (advance) begin
+            {settled, known} <= {known, 1'b1};
+            col <= col + index_t'(STRIDE_COLS);
+            at <= next_pixel;
             if (row_ends) begin
-                first_row <= first_row + index_t'(STRIDE_ROWS);
-                base <= moved(base_of_row, STRIDE_ROWS * COLS);
-                base_of_row <= moved(base_of_row, STRIDE_ROWS * COLS);
+                col <= index_t'(-LEFT);
+                row <= row + index_t'(STRIDE_ROWS * COLS);
+                at <= next_line;
+                at_row <= next_line;
             end
             if (frame_ends) begin
-                first_row <= index_t'(-TOP);
-                base <= moved(base_of_frame, PIXELS);
-                base_of_row <= moved(base_of_frame, PIXELS);
-                base_of_frame <= moved(base_of_frame, PIXELS);
+                row <= index_t'(FIRST_ROW);
+                at <= next_frame;
+                at_row <= next_frame;
+                at_frame <= next_frame;
             end
+            frame_begins <= frame_ends;
         end
 
-    // The last pixel that the next output needs, and the least that it or a later one needs.
-    index_t last_row, last_col, top_row, left_col, need, low;
-    logic row_again;    // another output row follows whose window still begins at or above the map
-    assign last_row = (first_row > index_t'(ROWS - KERNEL_ROWS)) ? index_t'(ROWS - 1) : first_row + index_t'(KERNEL_ROWS - 1);
-    assign last_col = (first_col > index_t'(COLS - KERNEL_COLS)) ? index_t'(COLS - 1) : first_col + index_t'(KERNEL_COLS - 1);
-    assign need = index_t'(last_row * index_t'(COLS)) + last_col;
-    assign top_row = (first_row < 0) ? '0 : first_row;
-    assign left_col = (first_col < 0) ? '0 : first_col;
-    assign row_again = first_row <= index_t'(-STRIDE_ROWS) && first_row != index_t'((OUT_ROWS - 1) * STRIDE_ROWS - TOP);
-    assign low = row_again ? '0 : index_t'(top_row * index_t'(COLS)) + left_col;
-
-    // Copying.
-    localparam int WORD_BITS = (WORDS > 1) ? $clog2(WORDS) : 1;
-    index_t next, written, taken_off;
-    logic [WORD_BITS-1:0] word;
-    logic [ADDRESS-1:0] place;
-    logic ends;
-    assign take = available && word == '0 && next < low + index_t'(CAPACITY);
-    assign rd_en = take || word != '0;
-    assign free = rd_en && word == WORD_BITS'(WORDS - 1);
-    assign taken_off = (finish && frame_ends) ? index_t'(PIXELS) : '0;
+    // The last pixel that a window needs, clipped to the map, and the least that it or a later one needs: 0 while another
+    // output row follows whose window still begins at or above the map.
+    localparam int DOWN = STRIDE_ROWS * COLS;
+    localparam int FIRST_BOTTOM = ((KERNEL_ROWS - 1 - TOP < ROWS - 1) ? KERNEL_ROWS - 1 - TOP : ROWS - 1) * COLS;
+    localparam int FIRST_RIGHT = (KERNEL_COLS - 1 - LEFT < COLS - 1) ? KERNEL_COLS - 1 - LEFT : COLS - 1;
+    localparam bit FIRST_GUARDED = TOP >= STRIDE_ROWS && OUT_ROWS > 1;
+    index_t bottom, right, need, low, need_1, low_1, need_step, low_step;
+    logic guarded;
+    assign need = bottom + right;
+    assign low = (row < 0 ? '0 : row) + (guarded || col < 0 ? '0 : col);
     always_ff @(posedge clk)
         if (rst) begin
-            next <= '0;
-            written <= '0;
+            bottom <= index_t'(FIRST_BOTTOM);
+            right <= index_t'(FIRST_RIGHT);
+            guarded <= FIRST_GUARDED;
+        end else if (advance) begin
+            right <= (col > index_t'(COLS - KERNEL_COLS - STRIDE_COLS)) ? index_t'(COLS - 1)
+                : col + index_t'(STRIDE_COLS + KERNEL_COLS - 1);
+            if (row_ends) begin
+                right <= index_t'(FIRST_RIGHT);
+                bottom <= (row > index_t'((ROWS - KERNEL_ROWS) * COLS - DOWN)) ? index_t'((ROWS - 1) * COLS)
+                    : row + index_t'(DOWN + (KERNEL_ROWS - 1) * COLS);
+                guarded <= row <= index_t'(-2 * DOWN) && row != index_t'(LAST_ROW - DOWN);
+            end
+            if (frame_ends) begin
+                bottom <= index_t'(FIRST_BOTTOM);
+                guarded <= FIRST_GUARDED;
+            end
+            need_1 <= need;
+            low_1 <= low;
+            need_step <= need - need_1 + (frame_begins ? index_t'(PIXELS) : '0);
+            low_step <= low - low_1 + (frame_begins ? index_t'(PIXELS) : '0);
+        end
+
+    // What reads the ring next: this window again, or the next one.
+    logic [ADDRESS-1:0] place_0, place_1;
+    index_t row_0, row_1, col_0, col_1;
+    logic same;
+    always_ff @(posedge clk)
+        if (advance) begin
+            {place_0, place_1} <= {place_1, at};
+            {row_0, row_1} <= {row_1, row};
+            {col_0, col_1} <= {col_1, col};
+        end
+    assign same = again & settled;
+    assign place = same ? place_0 : place_1;
+    assign first_row = same ? row_0 : row_1;
+    assign first_col = same ? col_0 : col_1;
+
+    // Copying. `surplus`: pixels written, less those that the next output needs; complete from 0 on. `room`: pixels that
+    // may still be copied, less one.
+    localparam int WORD_BITS = (WORDS > 1) ? $clog2(WORDS) : 1;
+    index_t surplus, room;
+    logic [WORD_BITS-1:0] word;
+    logic [ADDRESS-1:0] to;
+    logic ends;
+    assign take = available && word == '0 && !room[INDEX-1];
+    assign rd_en = take || word != '0;
+    assign free = rd_en && word == WORD_BITS'(WORDS - 1);
+    assign complete = !surplus[INDEX-1];
+    always_ff @(posedge clk)
+        if (rst) begin
+            surplus <= index_t'(-FIRST_BOTTOM - FIRST_RIGHT - 1);
+            room <= index_t'(CAPACITY - 1);
             word <= '0;
-            place <= '0;
+            to <= '0;
         end else begin
             if (rd_en) word <= free ? '0 : word + 1'b1;
-            if (rd_en) place <= (place == ADDRESS'(CAPACITY * WORDS - 1)) ? '0 : place + 1'b1;
-            next <= next + index_t'({1'b0, free}) - taken_off;
-            written <= written + index_t'({1'b0, ends}) - taken_off;
+            if (rd_en) to <= (to == ADDRESS'(SIZE - 1)) ? '0 : to + 1'b1;
+            surplus <= surplus - (finish ? need_step : '0) + index_t'({1'b0, ends});
+            room <= room + (finish ? low_step : '0) - index_t'({1'b0, free});
         end
     generate
         if (LATENCY == 0) begin : g_now
             assign write = rd_en;
-            assign write_address = place;
+            assign write_address = to;
             assign ends = free;
         end else begin : g_later
             always_ff @(posedge clk) begin
                 write <= rd_en & ~rst;
-                write_address <= place;
+                write_address <= to;
                 ends <= free & ~rst;
             end
         end
     endgenerate
-    assign complete = written > need;
 endmodule
