@@ -110,7 +110,7 @@ def build(spec: NetworkSpec, data_shape: DataShape, classes: int) -> nn.Module:
         return family
     if len(spec.mean) != channels:
         raise BadInput(f"network: mean has {len(spec.mean)} values for images of {channels} channels; give one each")
-    return nn.Sequential(OrderedDict([("input_norm", InputNorm(spec.mean, spec.deviation)), *family.named_children()]))
+    return Trunk(OrderedDict([("input_norm", InputNorm(spec.mean, spec.deviation)), *family.named_children()]))
 
 
 def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
@@ -122,7 +122,7 @@ def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     final = 64 * width
     parts = [("stem", _conv(channels, 16, 3)), *_groups(PreActivationBlock, blocks, width)]
     parts += [("bn", BatchNorm2d(final)), ("relu", nn.ReLU()), ("head", GlobalHead(final, classes))]
-    return initialise(nn.Sequential(OrderedDict(parts)))
+    return initialise(Trunk(OrderedDict(parts)))
 
 
 def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
@@ -131,7 +131,7 @@ def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module
     parts = [("stem", _conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
     parts += _groups(PostActivationBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
-    return initialise(nn.Sequential(OrderedDict(parts)))
+    return initialise(Trunk(OrderedDict(parts)))
 
 
 def plain(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
@@ -140,7 +140,7 @@ def plain(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     parts = [("stem", _conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
     parts += _groups(PlainBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
-    return initialise(nn.Sequential(OrderedDict(parts)))
+    return initialise(Trunk(OrderedDict(parts)))
 
 
 def vgg(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
@@ -161,7 +161,7 @@ def vgg(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
         parts += [(f"g{number}", nn.Sequential(OrderedDict(blocks)))] if blocks else []
         parts += [(f"pool{number}", nn.MaxPool2d(2))] if number <= 3 else []
         before = after
-    return initialise(nn.Sequential(OrderedDict([*parts, ("head", GlobalHead(before, classes))])))
+    return initialise(Trunk(OrderedDict([*parts, ("head", GlobalHead(before, classes))])))
 
 
 _BUILDERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
@@ -170,6 +170,25 @@ _BUILDERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
     "vgg": vgg,
     "plain": plain,
 }
+
+
+class Trunk(nn.Sequential):
+    """Parts one after another; a batch norm and the ReLU behind it in one go, where that can be."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What the last part makes of `x`."""
+        norm: BatchNorm2d | None = None
+        for part in self:
+            if norm is not None and isinstance(part, nn.ReLU):
+                x, norm = norm.then(part, x), None
+                continue
+            if norm is not None:
+                x, norm = norm(x), None
+            if isinstance(part, BatchNorm2d):
+                norm = part
+            else:
+                x = part(x)
+        return x if norm is None else norm(x)
 
 
 class InputNorm(nn.BatchNorm2d):

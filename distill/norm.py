@@ -12,28 +12,31 @@ from distill import kernels_norm as kernels
 
 
 class BatchNorm2d(nn.BatchNorm2d):
-    """`torch.nn.BatchNorm2d` (Ioffe and Szegedy 2015); in training in float32 on the CPU by `Normalise`.
+    """`torch.nn.BatchNorm2d` (Ioffe and Szegedy 2015), float32 on the CPU by the kernels.
 
-    Weights, running statistics and everything in evaluation mode are torch's own, and so is training with autocast,
-    `torch.compile`, another device, another dtype, without affine weights or without running statistics.
+    Weights and running statistics are torch's own, and so is everything with autocast, in `torch.compile` and
+    `torch.export`, on another device, in another dtype, without affine weights or without running statistics; in
+    evaluation mode also what wants gradients.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """[batch, channels, rows, cols] -> the same."""
-        found = self._normalised(x, -math.inf)
+        found = self._at_least(-math.inf, x)
         return super().forward(x) if found is None else found
 
     def then(self, relu: nn.ReLU, x: Tensor) -> Tensor:
-        """`relu(self(x))`, in training in one go."""
-        found = self._normalised(x, 0.0)
+        """`relu(self(x))`, where the kernels serve in one go."""
+        found = self._at_least(0.0, x)
         out: Tensor = relu(self(x)) if found is None else found
         return out
 
-    def _normalised(self, x: Tensor, floor: float) -> Tensor | None:
-        """At least `floor`; None where torch's own is to be taken."""
+    def _at_least(self, floor: float, x: Tensor) -> Tensor | None:
+        """The result, at least `floor`; None where torch's own is to be taken."""
         mean, variance = self.running_mean, self.running_var
         if not self._by_kernel(x) or mean is None or variance is None or self.momentum is None:
             return None
+        if not self.training:
+            return self._known(x, mean, variance, floor)
         y, batch_mean, batch_variance = Normalise.apply(x, self.weight, self.bias, self.eps, floor)  # type: ignore[no-untyped-call]
         count = x.numel() // x.shape[1]
         with torch.no_grad():
@@ -44,10 +47,17 @@ class BatchNorm2d(nn.BatchNorm2d):
         out: Tensor = y
         return out
 
+    def _known(self, x: Tensor, mean: Tensor, variance: Tensor, floor: float) -> Tensor:
+        """By the running statistics."""
+        scale, y = self.weight.double() / (variance.double() + self.eps).sqrt(), _like(x)
+        line = scale.float().numpy(), (self.bias - mean * scale).float().numpy()
+        kernels.scaled(_rows(x), line[0], line[1], np.float32(floor), _rows(y))
+        return y
+
     def _by_kernel(self, x: Tensor) -> bool:
         plain = x.dtype == torch.float32 and x.device.type == "cpu" and x.dim() == 4 and self.affine
-        several = x.numel() > x.shape[1]
-        return self.training and plain and several and not torch.compiler.is_compiling() and not _autocasts()
+        serves = x.numel() > x.shape[1] if self.training else not torch.is_grad_enabled()
+        return plain and serves and not torch.compiler.is_compiling() and not _autocasts()
 
 
 class Normalise(torch.autograd.Function):

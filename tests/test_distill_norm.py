@@ -69,7 +69,25 @@ def test_values_gradients_and_statistics_are_torchs(
         assert norm.num_batches_tracked == twin.num_batches_tracked
 
 
-def test_evaluation_is_torchs_own_to_the_bit() -> None:
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 3, 1, 1)])
+def test_evaluation_is_by_the_running_statistics(shape: tuple[int, int, int, int], relu: bool) -> None:
+    torch.manual_seed(sum(shape))
+    norm = made(shape[1]).eval()
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    norm.running_mean.uniform_(-2, 2)
+    norm.running_var.uniform_(0.2, 3)
+    twin, x = as_torch(norm).eval(), torch.randn(shape) * 3 + 4
+    with torch.no_grad():
+        found = norm.then(nn.ReLU(), x) if relu else norm(x)
+        right = twin(x.double())
+        assert close(found, right.relu() if relu else right)
+        each = torch.cat([norm(part) for part in x.split(1)])
+        assert torch.equal(norm(x), each)  # an image's answer does not depend on those beside it
+
+
+def test_evaluation_with_gradients_is_torchs_own_to_the_bit() -> None:
     norm, x = made(5).eval(), torch.randn(3, 5, 4, 6)
     twin = as_torch(norm).float().eval()
     assert torch.equal(norm(x), twin(x))

@@ -8,34 +8,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from training_case import with_torchs_norm
 
 from distill import networks
 from distill.filters import on_the_fly
-from distill.norm import BatchNorm2d
 
 PAGE = Path(__file__).parents[2] / "docs" / "decisions" / "0008-batch-norm.md"
 NETWORKS = [("WRN-10-1, 28x28x1", 10, 1, (1, 28, 28), 10), ("WRN-10-1, 14x14x1", 10, 1, (1, 14, 14), 10)]
 NETWORKS += [("WRN-16-2, 32x32x3", 16, 2, (3, 32, 32), 100)]
 ROUNDS, STEPS = 4, 4
-
-
-def torchs(model: nn.Module) -> nn.Module:
-    """The same network with torch's own batch norm."""
-    twin = copy.deepcopy(model)
-    for part in twin.modules():
-        for name, child in part.named_children():
-            if type(child) is BatchNorm2d:
-                norm = Plain(child.num_features)
-                norm.load_state_dict(child.state_dict())
-                setattr(part, name, norm)
-    return twin
-
-
-class Plain(BatchNorm2d):
-    """Torch's own batch norm where the blocks expect ours."""
-
-    def _by_kernel(self, x: Tensor) -> bool:
-        return False
 
 
 def gradients(model: nn.Module, x: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -60,7 +41,7 @@ def rows(name: str, depth: int, width: int, shape: tuple[int, int, int], classes
     """The table's rows of one network."""
     torch.manual_seed(0)
     ours = on_the_fly(networks.wrn(depth, width, classes, shape[0]), 3)
-    plain = torchs(ours)
+    plain = with_torchs_norm(ours)
     x, labels = torch.rand(128, *shape), torch.randint(0, classes, (128,))
     right = gradients(copy.deepcopy(plain).double(), x.double(), labels)
     ways = {

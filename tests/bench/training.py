@@ -2,7 +2,8 @@
 
 Two processes of one thread each, ours and torchdistill's in an environment of its own but on the same torch, train an
 epoch in turn: the same nets and weights, images, order, losses and SGD, no augmentation. The headline asks the teacher
-at every step on both sides; what else ours can do is listed apart. About three minutes on an idle machine, the making
+at every step on both sides; what else ours can do is listed apart, and what our workers' memory settings alone do for
+torchdistill. About three minutes on an idle machine, the making
 of the environment not counted.
 """
 
@@ -18,10 +19,13 @@ import msgspec
 from peer_environments import HERE, ROOT, Missing, Peer, environment, last_line, surroundings
 from training_rows import Row, differs, missing, ratio_row, seconds_row
 
+from distill.workers import ENVIRONMENT
+
 TORCHDISTILL = Peer("torchdistill", ("torchdistill==1.1.5", "torchvision==0.28.0"), shares=True)
 TURN_TIMEOUT_S = 240.0
 ROUNDS = 3
 WORKERS = ("0", "2")
+HELPED = "torchdistill_helped"
 LOSSES = 20
 CLOSE = 1e-5
 
@@ -61,11 +65,12 @@ PLANS = (
 class Worker:
     """A process of `training_worker.py` that answers requests."""
 
-    def __init__(self, python: Path, side: str, folder: Path) -> None:
+    def __init__(self, python: Path, side: str, folder: Path, memory: bool) -> None:
+        """Start it; with `memory` the C library keeps freed memory, as in the workers of a run of ours."""
         self.side = side
         self.complaints = (folder / f"{side}.log").open("w+b")
         command = [str(python), str(HERE / "training_worker.py"), side]
-        quiet = {**surroundings(), "OMP_WAIT_POLICY": "passive"}
+        quiet = {**surroundings(), **(ENVIRONMENT if memory else {"OMP_WAIT_POLICY": "passive"})}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.complaints}
         self.process = subprocess.Popen(command, text=True, env=quiet, **pipes)
 
@@ -107,26 +112,29 @@ def rows() -> dict[str, Row]:
     except (OSError, subprocess.SubprocessError) as error:
         detail = last_line(getattr(error, "stderr", None))
         return {"training_ratio_torchdistill": missing(f"torchdistill: its environment: {error}; {detail}")}
-    theirs, ours = Worker(python, "torchdistill", ROOT), Worker(Path(sys.executable), "ours", ROOT)
+    ours = Worker(Path(sys.executable), "ours", ROOT, memory=True)
+    theirs, helped = (Worker(python, "torchdistill", ROOT, memory) for memory in (False, True))
     try:
         found = {}
         for plan in PLANS:
-            found |= case_rows(plan, theirs, ours)
+            found |= case_rows(plan, theirs, helped, ours)
     finally:
-        theirs.end()
-        ours.end()
+        for worker in (theirs, helped, ours):
+            worker.end()
     return {"training_ratio_torchdistill": headline(found), **found}
 
 
-def case_rows(plan: Plan, theirs: Worker, ours: Worker) -> dict[str, Row]:
-    """Warm both up, choose torchdistill's number of workers, then train in turn."""
+def case_rows(plan: Plan, theirs: Worker, helped: Worker, ours: Worker) -> dict[str, Row]:
+    """Warm all up, choose torchdistill's number of workers, then train in turn; `helped` has our memory settings."""
     ours.train(plan, "asked", 2)
+    helped.train(plan, "0", 2)
     tried = {mode: theirs.train(plan, mode, 4) for mode in WORKERS[::-1] for _ in range(2)}
     quickest = min(WORKERS, key=lambda mode: wall(tried[mode]))
     modes = ("asked", *plan.besides)
-    taken: dict[str, list[Epochs | Missing]] = {mode: [] for mode in ("torchdistill", *modes)}
+    taken: dict[str, list[Epochs | Missing]] = {mode: [] for mode in ("torchdistill", HELPED, *modes)}
     for _ in range(ROUNDS):
         taken["torchdistill"].append(theirs.train(plan, quickest))
+        taken[HELPED].append(helped.train(plan, quickest))
         for mode in modes:
             taken[mode].append(ours.train(plan, mode))
     if plan.compiles:
@@ -179,7 +187,8 @@ def said(mode: str, answers: list[Epochs], loader: str) -> str:
         first = answers[0].epochs[0].wall_s
         return f"training.compile, teacher asked at every step; without the first epoch, {first:.3g} s, which compiles"
     precision = "training.precision bfloat16, " if mode == "bfloat16" else ""
-    beside = f"; {loader}" if mode == "torchdistill" else ""
+    beside = f"; {loader}" if mode in ("torchdistill", HELPED) else ""
+    beside += "; started with the memory settings of our workers" if mode == HELPED else ""
     return f"{precision}teacher asked at every step, {teacher:.3g} s of it{beside}"
 
 

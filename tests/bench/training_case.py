@@ -4,6 +4,7 @@ Imported in our environment and in the peer's, which sees the same torch. Of the
 `distill.filters` and what they stand on are imported here: torch modules that both can train.
 """
 
+import copy
 import gzip
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from distill import filters, networks
+from distill.norm import BatchNorm2d
 
 SEED = 0
 BATCH = 128
@@ -95,3 +97,22 @@ def teacher_and_student(case: Case, pixels: np.ndarray) -> tuple[nn.Module, nn.M
         for parameter in (teacher.head.linear.weight, teacher.head.linear.bias):
             parameter *= 5 / logits.std()
     return teacher.eval(), student
+
+
+class Plain(BatchNorm2d):
+    """Torch's own batch norm where the blocks of `distill.networks` expect theirs."""
+
+    def _by_kernel(self, x: torch.Tensor) -> bool:
+        return False
+
+
+def with_torchs_norm(model: nn.Module) -> nn.Module:
+    """The same network with torch's own batch norm, as a user of another framework has it."""
+    twin = copy.deepcopy(model)
+    for part in twin.modules():
+        for name, child in part.named_children():
+            if type(child) is BatchNorm2d:
+                norm = Plain(child.num_features)
+                norm.load_state_dict(child.state_dict())
+                setattr(part, name, norm.train(child.training))
+    return twin

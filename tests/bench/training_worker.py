@@ -122,7 +122,7 @@ def torchdistill() -> Callable[[Case, str], Answer]:
 
     def train_one(case: Case, mode: str) -> Answer:
         pixels, labels = common.images(case)
-        teacher, student = common.teacher_and_student(case, pixels)
+        teacher, student = map(common.with_torchs_norm, common.teacher_and_student(case, pixels))
         asked = Timed(teacher).eval()
         dataset = torch.utils.data.TensorDataset(common.as_input(pixels), torch.from_numpy(labels))
         device = torch.device("cpu")
