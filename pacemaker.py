@@ -236,22 +236,90 @@ def lines(
 def generate(
     run: Run,
     out: Annotated[Path, typer.Option(help="Folder of the project; it must not exist yet.")],
-    backend: Annotated[str, typer.Option(help="hls4ml's backend.")] = "Vitis",
+    target: Annotated[str, typer.Option(help="hls (by hls4ml) or rtl (SystemVerilog, a pipeline of its own).")] = "hls",
+    backend: Annotated[str, typer.Option(help="hls4ml's backend: Vitis, Vivado, Quartus or Catapult.")] = "Vitis",
+    io: Annotated[str, typer.Option(help="How data moves: io_stream or io_parallel.")] = "io_stream",
+    strategy: Annotated[
+        str, typer.Option(help="Of convolutions: auto, Latency, Resource or distributed_arithmetic.")
+    ] = "auto",
+    machine: Annotated[
+        str | None, typer.Option(help="Reuse factors by the folding of this pipeline or budget.")
+    ] = None,
+    macs: Annotated[int | None, typer.Option(help="Reuse factors by a folding of at most so many multipliers.")] = None,
+    dsp: Annotated[int | None, typer.Option(help="At most so many DSPs.")] = None,
+    bram18: Annotated[int | None, typer.Option(help="At most so many block RAMs of 18 kbit.")] = None,
+    fifo_margin: Annotated[
+        float, typer.Option(help="FIFO depths are this times the timing model's, plus 2; 0 keeps whole frames.")
+    ] = 2.0,
+    clock_ns: Annotated[float, typer.Option(help="Period of the clock.")] = 5.0,
+    part: Annotated[str | None, typer.Option(help="The FPGA; the backend's usual one if left out.")] = None,
+    vendor_report: Annotated[
+        Path | None, typer.Option(help="A csynth.xml, a vivado_synth.rpt or the folder of a project that was built.")
+    ] = None,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build it with the vendor's tool that is on the PATH.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help=FORCE)] = False,
     json: Json = False,
 ) -> None:
-    """Write a run's student as an HLS project, and compare its C simulation with the integer reference."""
+    """Write a run's student as an HLS project and compare its C simulation with the reference, or as an RTL project."""
+    from hw import accelerator
+    from reports import projects
+
+    folding = accelerator.bounded(machine, macs, dsp, bram18) if machine or macs or dsp or bram18 else None
+    if projects.target_named(target) == "rtl":
+        typer.echo(projects.rtl_project(run, folding, out, force=force))
+        return
     from hw.files import to_json
-    from hw.hls import NO_COMPILER, compiler_available, student_project
+    from hw.hls import NO_COMPILER, compiler_available, vendor
+    from hw.hls.backends import strategy_named
+    from reports import hls
 
     console = _console()
     if not compiler_available():
         console.print(NO_COMPILER)
-    project = student_project(run, out, backend=backend, force=force, say=console.print)
+    options = hls.Options(
+        backend=backend,
+        io_type=io,
+        strategy=strategy_named(strategy),
+        machine=folding,
+        margin=fifo_margin,
+        clock_ns=clock_ns,
+        part=part,
+    )
+    told = vendor.read(vendor_report) if vendor_report else None
+    report = hls.make(run, out, options, vendor=told, build=build, force=force, say=console.print)
     if json:
-        sys.stdout.write(to_json(project.manifest))
+        sys.stdout.write(to_json(report))
+        return
+    hls.show(_console(stderr=False), report)
+    typer.echo(f"{out}: {report.manifest.compared or NO_COMPILER}")
+
+
+@app.command()
+def synth(
+    run: Run,
+    machine: Annotated[str | None, typer.Option(help="A pipeline's or a budget's preset or YAML file.")] = None,
+    macs: Annotated[int | None, typer.Option(help="Fold for at most so many multipliers.")] = None,
+    part: Annotated[str, typer.Option(help="A part such as zynq-7020 or ecp5-85: does it hold the design?")] = "",
+    family: Annotated[str, typer.Option(help="xc7 or ecp5; the part's if left out, else xc7.")] = "",
+    fmax: Annotated[bool, typer.Option("--fmax", help="Route it for ECP5 and tell its clock.")] = False,
+    flat: Annotated[bool, typer.Option("--flat", help="One flat design, without numbers for each layer.")] = False,
+    json: Json = False,
+) -> None:
+    """Synthesise a run's student: LUTs, flip-flops, DSPs and block RAMs of every layer, beside their estimate."""
+    from hw.accelerator import bounded
+    from hw.files import to_json
+    from reports import synth as synthesis
+
+    on = bounded(machine, macs)
+    found = synthesis.synth_run(run, on, family=family, part=part, fmax=fmax, flat=flat)
+    if json:
+        sys.stdout.write(to_json(found))
     else:
-        typer.echo(f"{out}: {project.manifest.compared or NO_COMPILER}")
+        synthesis.show(_console(stderr=False), found)
+    if found.fit is not None and not found.fit.fits:
+        sys.exit(1)
 
 
 @app.command()

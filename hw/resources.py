@@ -1,27 +1,41 @@
 """LUTs, flip-flops, DSPs and block RAMs, each figure with its source.
 
-Until synthesis stands behind them, they are counted from the structure and marked `estimate`: multipliers of convs and
-affines and the memories that the RTL declares; LUTs and flip-flops are rough.
+`estimate` is for every design that nobody has synthesised: DSPs and block RAMs follow from yosys' own rules
+(`hw.synth.mapping`), LUTs and flip-flops from a fit to syntheses (docs/resources.md). `budgeted` is the quick count
+that a folding reckons with. Synthesis itself: `hw.synth`. What hls4ml's design takes is estimated in `hw.hls.estimate`
+and read from a vendor's report in `hw.hls.vendor`.
 """
 
+from functools import cache
+from importlib import resources as package
 from typing import Literal, NamedTuple
 
 import msgspec
 
 from hw.accelerator import Engine, Fifo, Pipeline
+from hw.errors import BadInput, nearest
+from hw.files import read_json
 from hw.network import Layer, Network
+from hw.student import Student
+from hw.synth import features, shapes
 
-BLOCK_RAM_BITS = 18 * 1024
 LUT_RAM_BITS = 64
 """Bits that one LUT holds as distributed RAM or ROM on a 7-series device (UG474)."""
 BLOCK_RAM_FROM_BITS = 4096
-"""Memories of fewer bits go to LUTs."""
+"""Memories of fewer bits are budgeted for in LUTs."""
 CONTROL_LUTS = 120
-"""Counters and flow control of one engine: assumed."""
+"""Counters and flow control of one engine of an HLS design: assumed."""
 
 
 class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a design takes. `error` is the measured relative error of an estimate, None while nobody has measured it."""
+    """What one design takes, by one source: never a sum over designs or sources.
+
+    `error` is the measured relative error of an estimate, None while nobody has measured it. `version` is the tool's;
+    "" where the tool is this package. `family` is the FPGA family whose cells were counted, "" where nobody said.
+
+    Raises:
+        BadInput: a number below 0.
+    """
 
     lut: int
     ff: int
@@ -31,6 +45,39 @@ class Resources(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     source: Literal["vendor", "synthesis", "estimate"]
     tool: str
     error: float | None
+    version: str = ""
+    family: str = ""
+
+    def __post_init__(self) -> None:
+        for key, number in (*self.counts.items(), ("error", self.error or 0)):
+            if not number >= 0:
+                raise BadInput(f"resources by {self.tool}: {key} {number} was found, at least 0 is wanted")
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The four numbers by name."""
+        return {"lut": self.lut, "ff": self.ff, "dsp": self.dsp, "bram18": self.bram18}
+
+
+def with_error(estimated: Resources, measured: Resources) -> Resources:
+    """An estimate with its error against a measurement of the same design: the greatest of the four numbers'.
+
+    A number of which the measurement found none has the error of the number itself, against one.
+
+    Raises:
+        BadInput: they are of different designs, or not an estimate and a measurement.
+    """
+    if estimated.design != measured.design:
+        raise BadInput(
+            f"resources: an estimate of {estimated.design} was held against {measured.design}; one is wanted"
+        )
+    if estimated.source != "estimate" or measured.source == "estimate":
+        raise BadInput(
+            f"resources: {estimated.source} was held against {measured.source}; "
+            "an estimate against a vendor's report or a synthesis is wanted"
+        )
+    errors = (abs(estimated.counts[key] - found) / max(found, 1) for key, found in measured.counts.items())
+    return msgspec.structs.replace(estimated, error=max(errors))
 
 
 class Memory(NamedTuple):
@@ -40,25 +87,145 @@ class Memory(NamedTuple):
     bram18: int
 
 
-def estimate(network: Network, pipeline: Pipeline, activation_bits: int, weight_bits: int) -> Resources:
-    """The RTL pipeline on a 7-series device: one DSP a multiplier, memories of 4096 bits or more in block RAM.
+class Coefficients(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """LUTs and flip-flops a feature of one kind of engine, and how far off they are on engines that the fit never saw.
 
-    `network` in the form that hardware runs.
+    `lut_error` and `ff_error` are means of the relative errors of `tested` such engines, `lut_worst` and `ff_worst` the
+    greatest.
     """
-    lut = ff = dsp = bram18 = 0
+
+    lut: dict[str, float]
+    ff: dict[str, float]
+    fitted: int
+    tested: int
+    lut_error: float
+    ff_error: float
+    lut_worst: float
+    ff_worst: float
+
+
+class Calibration(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The fit to one family's syntheses, with the tool that made them: kinds of engine by name."""
+
+    tool: str
+    version: str
+    kinds: dict[str, Coefficients]
+
+
+class Estimated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One engine or FIFO. Of its block RAMs `weight_bram18` hold weights, `line_bram18` rows, sums or a FIFO's pixels.
+
+    The errors are those of its kind (`Coefficients`).
+    """
+
+    kind: str
+    lut: int
+    ff: int
+    dsp: int
+    weight_bram18: int
+    line_bram18: int
+    lut_error: float
+    ff_error: float
+
+
+@cache
+def calibrations() -> dict[str, Calibration]:
+    """The fits of `docs/make_resources.py`, by family."""
+    with package.as_file(package.files("hw.synth") / "coefficients.json") as path:
+        return read_json(path, dict[str, Calibration])
+
+
+def calibration(family: str) -> Calibration:
+    """The fit of one family.
+
+    Raises:
+        BadInput: there is none.
+    """
+    found = calibrations()
+    if family not in found:
+        raise BadInput(f"family {family}: no estimate for it{nearest(family, found)}")
+    return found[family]
+
+
+def estimate(
+    network: Network,
+    pipeline: Pipeline,
+    activation_bits: int,
+    weight_bits: int,
+    family: str = "xc7",
+    student: Student | None = None,
+) -> Resources:
+    """The RTL pipeline as yosys makes it: DSPs and block RAMs by its rules, LUTs and flip-flops by a fit to syntheses.
+
+    `network` in the form that hardware runs; with its `student` every width is known, without it they are typical.
+    `error` is the mean relative error of engines that the fit never saw, each with its share.
+
+    Raises:
+        BadInput: no fit for the family.
+    """
+    fitted = calibration(family)
+    widths = shapes.of_bits(network, activation_bits, weight_bits) if student is None else shapes.of_student(student)
+    found = engine_estimates(widths, pipeline, family).values()
+    lut, ff = sum(each.lut for each in found), sum(each.ff for each in found)
+    lut_error = sum(each.lut * each.lut_error for each in found) / max(lut, 1)
+    ff_error = sum(each.ff * each.ff_error for each in found) / max(ff, 1)
+    return Resources(
+        lut=lut,
+        ff=ff,
+        dsp=sum(each.dsp for each in found),
+        bram18=sum(each.weight_bram18 + each.line_bram18 for each in found),
+        design="rtl",
+        source="estimate",
+        tool=f"fit to {fitted.tool}",
+        error=round(max(lut_error, ff_error), 4),
+        version=fitted.version,
+        family=family,
+    )
+
+
+class Budgeted(NamedTuple):
+    """What a folding reckons with: LUTs of memories only, one DSP a multiplier, block RAMs by size."""
+
+    lut: int
+    dsp: int
+    bram18: int
+
+
+def budgeted(network: Network, pipeline: Pipeline, activation_bits: int, weight_bits: int) -> Budgeted:
+    """What `sim.folding` keeps within a budget: a count that knows each layer by itself, quick and a little rough.
+
+    Memories of 4096 bits and more are in block RAM here, and words of FIFOs are whole pixels.
+    """
+    lut = dsp = bram18 = 0
     for layer in network.layers:
         engine = pipeline.engines[layer.name]
         dsp += dsps(layer, engine)
-        logic_lut, logic_ff = _logic(network, layer, engine, activation_bits, weight_bits)
-        memories = engine_memories(network, layer, engine, activation_bits, weight_bits)
-        lut += logic_lut + sum(memory.lut for memory in memories)
-        ff += logic_ff
-        bram18 += sum(memory.bram18 for memory in memories)
+        for memory in engine_memories(network, layer, engine, activation_bits, weight_bits):
+            lut += memory.lut
+            bram18 += memory.bram18
     for edge, fifo in pipeline.fifos.items():
         memory = fifo_memory(network, edge, fifo, activation_bits)
         lut += memory.lut
         bram18 += memory.bram18
-    return Resources(lut, ff, dsp, bram18, "rtl", "estimate", "structural count", None)
+    return Budgeted(lut, dsp, bram18)
+
+
+def engine_estimates(widths: shapes.Widths, pipeline: Pipeline, family: str = "xc7") -> dict[str, Estimated]:
+    """Every engine (by layer) and every FIFO (by edge) of a pipeline.
+
+    Raises:
+        BadInput: no fit for the family.
+    """
+    fitted = calibration(family).kinds
+    found = {}
+    for name, module, parameters in shapes.modules(widths, pipeline):
+        parts = features.parts(module, parameters, family)
+        by = fitted[parts.kind]
+        lut = parts.lut + sum(by.lut.get(key, 1.0) * value for key, value in parts.luts.items())
+        ff = sum(by.ff.get(key, 1.0) * value for key, value in parts.ffs.items())
+        counts = (round(lut), round(ff), parts.dsp, parts.weight_bram18, parts.line_bram18)
+        found[name] = Estimated(parts.kind, *counts, by.lut_error, by.ff_error)
+    return found
 
 
 def dsps(layer: Layer, engine: Engine) -> int:
@@ -92,19 +259,20 @@ def fifo_memory(network: Network, edge: str, fifo: Fifo, activation_bits: int) -
     return _block(bits, width_bits) if fifo.ram == "block" else Memory(-(-bits // LUT_RAM_BITS), 0)
 
 
+def stream_memory(depth: int, width_bits: int) -> Memory:
+    """A FIFO of `depth` words: in block RAM where it is deeper than a LUT RAM."""
+    if depth > LUT_RAM_BITS:
+        return _block(depth * width_bits, width_bits)
+    return Memory(-(-depth * width_bits // LUT_RAM_BITS), 0)
+
+
+def rom_memory(words: int, width_bits: int) -> Memory:
+    """Words that are asked to be in block RAM."""
+    return _block(words * width_bits, width_bits)
+
+
 def _sum_bits(activation_bits: int, weight_bits: int) -> int:
     return activation_bits + weight_bits + 8
-
-
-def _logic(network: Network, layer: Layer, engine: Engine, activation_bits: int, weight_bits: int) -> tuple[int, int]:
-    """LUTs and flip-flops of one engine beside its memories: adders, requantising, window, control."""
-    sum_bits = _sum_bits(activation_bits, weight_bits)
-    lut = CONTROL_LUTS + engine.pe * sum_bits * 2
-    ff = engine.pe * sum_bits * 2
-    if layer.kind == "conv":
-        lut += engine.pe * (engine.simd - 1) * sum_bits // 2
-        ff += layer.kernel.cols * network.input_shape(layer).channels * activation_bits
-    return lut, ff
 
 
 def _memory(bits: int, width_bits: int) -> Memory:

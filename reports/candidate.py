@@ -1,10 +1,13 @@
 """One row: accuracy, cycles, bytes and resources of a network, side by side, with where each comes from."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
+from hw import devices
+from hw.devices import Fit
 from hw.files import read_json, write_json
 from hw.hls.manifest import Comparison
 from hw.resources import Resources
@@ -44,7 +47,7 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A network of a run. `results` has one entry a machine; `bits` is None where weights are floats.
 
     Machines count 8-bit numbers for float networks too, so that rows can be compared; `unfit` tells, by machine, why
-    there is no result.
+    there is no result. `fits` has a verdict for every machine that is a part (`hw.devices`).
     """
 
     name: str
@@ -61,6 +64,13 @@ class Candidate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     resources: dict[str, Resources]
     curves: tuple[Curve, ...]
     text: str
+    fits: dict[str, Fit] = {}
+
+
+def part_fits(taken: Mapping[str, Resources], clocks_mhz: Mapping[str, float]) -> dict[str, Fit]:
+    """Verdicts for those machines whose name is a part's; the others have no data sheet."""
+    parts = devices.devices()
+    return {name: devices.fit(found, parts[name], clocks_mhz[name]) for name, found in taken.items() if name in parts}
 
 
 class Chosen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from distill import checkpoint, parallel
 from distill import data as data_sets
@@ -17,12 +18,13 @@ from distill.recipe import Recipe, Stage
 from distill.run import OnProgress
 from hw import resources, student
 from hw.accelerator import LineEngine, Machine, machine
+from hw.devices import Fit
 from hw.errors import DoesNotFit, UnsupportedLayer, need
-from hw.hls import NO_COMPILER, Comparison, compiler_available, open_generated, student_project
+from hw.hls import NO_COMPILER, Comparison, compiler_available, open_generated
 from hw.network import Network
 from hw.passes import ensemble, executed
-from reports import candidate, students
-from reports.candidate import Candidate, Chosen, Curve, Report, RunRecord
+from reports import candidate, hls, students
+from reports.candidate import Candidate, Chosen, Curve, Report, RunRecord, part_fits
 from reports.students import Twins, accuracy_over
 from sim.folding import settled
 from sim.result import Precision, Result
@@ -82,7 +84,7 @@ def codesign(
     if missing != NO_HLS4ML:
         with clock.step("generate and compare HLS"):
             try:
-                comparison = student_project(folder, folder / "hls", force=True, say=say).manifest.compared
+                comparison = hls.make(folder, folder / "hls", force=True, say=say).manifest.compared
             except UnsupportedLayer as error:
                 missing = f"no HLS project was made: {error}"
                 say(missing)
@@ -186,7 +188,7 @@ def _candidate(
 ) -> Candidate:
     records = [checkpoint.record_of(folder, stage.name, seed) for seed in seeds]
     network = network_of(recipe, folder, stage, seeds[0])
-    results, unfit, taken = on_machines(network, machines, Precision())
+    found = on_machines(network, machines, Precision())
     return Candidate(
         name=stage.name,
         role=candidate.ROLES[stage.kind],
@@ -197,9 +199,10 @@ def _candidate(
         parameters=network.parameters,
         macs=network.macs,
         executed_macs=executed(network).macs,
-        results=results,
-        unfit=unfit,
-        resources=taken,
+        results=found.results,
+        unfit=found.unfit,
+        resources=found.resources,
+        fits=found.fits,
         curves=tuple(Curve(entry.seed, entry.loss, entry.validation) for entry in records),
         text=str(executed(network)),
     )
@@ -207,7 +210,7 @@ def _candidate(
 
 def _quantised(folder: Path, twins: Twins, machines: Mapping[str, Machine]) -> Candidate:
     made = student.load(folder / "student")
-    results, unfit, taken = on_machines(made.network, machines, precision_of(made))
+    found = on_machines(made.network, machines, precision_of(made), student.lifted(made))
     return Candidate(
         name=f"{twins.stage}-int{twins.bits}",
         role="quantised student",
@@ -218,27 +221,38 @@ def _quantised(folder: Path, twins: Twins, machines: Mapping[str, Machine]) -> C
         parameters=made.network.parameters,
         macs=made.network.macs,
         executed_macs=executed(made.network).macs,
-        results=results,
-        unfit=unfit,
-        resources=taken,
+        results=found.results,
+        unfit=found.unfit,
+        resources=found.resources,
+        fits=found.fits,
         curves=(),
         text=str(executed(made.network)),
     )
 
 
+class OnMachines(NamedTuple):
+    """By machine: results, why a network does not fit, the resources of pipelines, and whether a part holds them."""
+
+    results: dict[str, Result]
+    unfit: dict[str, str]
+    resources: dict[str, resources.Resources]
+    fits: dict[str, Fit]
+
+
 def on_machines(
-    network: Network, machines: Mapping[str, Machine], precision: Precision
-) -> tuple[dict[str, Result], dict[str, str], dict[str, resources.Resources]]:
-    """Results by machine, reasons where a network does not fit, and the resources of the pipelines."""
-    results, unfit, taken = {}, {}, {}
+    network: Network, machines: Mapping[str, Machine], precision: Precision, made: student.Student | None = None
+) -> OnMachines:
+    """A network on every machine; `made` is its quantised student, in the form that hardware runs, if there is one."""
+    found = OnMachines({}, {}, {}, {})
     form = executed(network)
     for name, on in machines.items():
         try:
-            results[name] = simulate(network, on, precision)
+            found.results[name] = simulate(network, on, precision)
         except DoesNotFit as error:
-            unfit[name] = str(error)
+            found.unfit[name] = str(error)
             continue
         if not isinstance(on, LineEngine):
             bits = precision.activation_bits, precision.weight_bits
-            taken[name] = resources.estimate(form, settled(form, on, precision), *bits)
-    return results, unfit, taken
+            found.resources[name] = resources.estimate(form, settled(form, on, precision), *bits, student=made)
+    found.fits.update(part_fits(found.resources, {name: machines[name].clock_mhz for name in found.resources}))
+    return found

@@ -237,7 +237,7 @@ def expect_the_best(network: Network, points: np.ndarray, given: dict[str, int],
         return False
     found = folded(network, Budget("b", **given), precision)
     assert slowest(network, found.engines) == least, f"{network.name} {given}"
-    taken = resources.estimate(network, found, precision.activation_bits, precision.weight_bits)
+    taken = resources.budgeted(network, found, precision.activation_bits, precision.weight_bits)
     assert taken.dsp <= macs
     assert taken.bram18 <= rams
     return True
@@ -298,7 +298,7 @@ def test_fifos_take_the_block_rams_that_engines_leave(cols: int, channels: int, 
     for limit in range(int(points[:, 1].min()), int(points[:, 1].max()) + 8):
         found = folded(network, Budget("b", bram18=limit), precision)
         assert slowest(network, found.engines) == best(points, bram18=limit)
-        assert resources.estimate(network, found, 32, 32).bram18 <= limit
+        assert resources.budgeted(network, found, 32, 32).bram18 <= limit
         expect_depths_to_cost_nothing(network, found)
         deep = [fifo.ram for fifo in found.fifos.values() if fifo.depth > folding.LUT_RAM_PIXELS]
         kinds.add((deep.count("lut"), deep.count("block")))
@@ -340,7 +340,7 @@ def test_limits_that_only_fit_apart() -> None:
     # 4608 weights of 8 bits: one a word are 3 block RAMs of 2048 x 9, nine a word 2 of 512 x 36 side by side.
     network = Network("apart", Shape(1, 4, 72), (Layer("a", "conv", (INPUT,), 64),))
     found = {
-        macs: resources.estimate(network, folded(network, Budget("b", dsp=macs, bram18=rams)), 8, 8)
+        macs: resources.budgeted(network, folded(network, Budget("b", dsp=macs, bram18=rams)), 8, 8)
         for macs, rams in ((1, 3), (9, 2))
     }
     assert {macs: (taken.dsp, taken.bram18) for macs, taken in found.items()} == {1: (1, 3), 9: (9, 2)}
@@ -356,7 +356,7 @@ def test_limits_that_only_fit_apart() -> None:
 def test_a_device_holds_a_network_with_all_its_fifos(name: str) -> None:
     network, device = executed(presets.preset("resnet-20-1x3")), machine(name)
     assert isinstance(device, Budget)
-    taken = resources.estimate(network, folded(network, device), 8, 8)
+    taken = resources.budgeted(network, folded(network, device), 8, 8)
     assert taken.dsp <= (device.dsp or 0)
     assert taken.bram18 <= (device.bram18 or 0)
 

@@ -1,5 +1,6 @@
 """The C simulation of a generated project gives the reference's integers, and what is wrong is told in a sentence."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from random_networks import random_network
 
 from hw.errors import BadInput, MissingTool, UnsupportedLayer
 from hw.fixed import Format, LayerFormats
-from hw.hls import Comparison, Generated, compare, compiler_available, generate, open_generated
+from hw.hls import Comparison, Generated, compare, compiler_available, generate, open_generated, readme
 from hw.hls import passes as passes_file
-from hw.hls import project as project_file
 from hw.hls.layers import identifiers, layer_list, precisions
+from hw.hls.manifest import student_hash
 from hw.hls.passes import keep_unit_affines, separate_row_strides
 from hw.hls.reuse import allowed, choose
 from hw.network import INPUT, Edge, Layer, Network, Padding, Shape, Size
@@ -25,6 +26,11 @@ from hw.student import Student, accumulator
 
 pytest.importorskip("hls4ml")
 needs_compiler = pytest.mark.skipif(not compiler_available(), reason="no g++")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 def made(student: Student, folder: Path, **options) -> tuple[Generated, Comparison]:
@@ -40,20 +46,24 @@ def test_c_simulation_equals_the_reference(make, tmp_path):
     generated, comparison = made(student, tmp_path)
     assert comparison.exact, str(comparison)
     assert comparison.images == len(student.images)
+    assert comparison.layers == len(generated.manifest.layers) >= len(student.network.layers)
     assert open_generated(generated.folder).manifest.compared == comparison
 
 
 @needs_compiler
 def test_hls4ml_ignores_row_strides_of_1xn_layers_and_leaves_data(tmp_path, monkeypatch):
-    monkeypatch.setattr(project_file, "prepare", lambda student: student)
+    monkeypatch.setattr(passes_file, "separate_row_strides", lambda student: student)
     _, comparison = made(students.strided(), tmp_path)
     mended = "this hls4ml heeds row strides of 1xN layers: hw.hls.passes.separate_row_strides can go"
     assert comparison.wrong_outputs > 0, mended
     assert comparison.leftover_data > 0, mended
     assert not comparison.exact
+    assert comparison.wrong_layers == ("only",)
     text = str(comparison)
     assert text.startswith(f"C simulation equals the integer reference on {comparison.equal_images} of 40 images; ")
-    assert text.endswith(f"{comparison.leftover_data} streams with leftover data")
+    assert text.endswith(
+        f"steps at most, only is the first wrong layer, {comparison.leftover_data} streams with leftover data"
+    )
 
 
 @pytest.mark.slow
@@ -171,7 +181,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
     def fail(folder: Path, stamp: str) -> None:
         raise RuntimeError("stop here")
 
-    monkeypatch.setattr(project_file, "_make_portable", fail)
+    monkeypatch.setattr(readme, "make_portable", fail)
     with pytest.raises(RuntimeError, match="stop here"):
         generate(students.strided(), tmp_path / "hls")
     assert list(tmp_path.iterdir()) == []
@@ -196,9 +206,30 @@ def test_a_compile_failure_names_its_first_error(tmp_path):
     with pytest.raises(BadInput) as error:
         compare(student, generated)
     log = generated.folder / "csim" / "compile0.log"
+    assert log.read_text().startswith("firmware/student.cpp:1:2")
     first = "firmware/student.cpp:1:2: error: #error broken"
     assert str(error.value) == f"{generated.folder}: g++ failed: {first}; see {log}"
     assert sorted(path.name for path in log.parent.iterdir()) == ["compile0.log", "compile1.log"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("file", ["student.cpp", "parameters.h"])
+def test_a_compile_failure_names_the_layer(file, tmp_path):
+    student = students.strided()
+    generated = generate(student, tmp_path / "hls")
+    source = generated.folder / "firmware" / file
+    text = source.read_text()
+    broken = {
+        "student.cpp": text.replace("nnet::conv_2d_cl<", "nnet::gone<"),
+        "parameters.h": text.replace("typedef only_weight_t weight_t", "typedef gone_t weight_t"),
+    }[file]
+    assert broken != text
+    source.write_text(broken)
+    with pytest.raises(BadInput) as error:
+        compare(student, generated)
+    found = str(error.value)
+    assert found.startswith(f"{generated.folder}: g++ failed in layer only: firmware/")
+    assert found.endswith(f"; see {generated.folder / 'csim' / 'compile0.log'}")
 
 
 @needs_compiler
@@ -225,10 +256,15 @@ def test_no_images_is_told(tmp_path):
 
 
 def test_unknown_backends_and_io_types(tmp_path):
-    for option, value, wanted in (("backend", "Vits", "Vitis"), ("io_type", "io_parallel", "io_stream")):
+    sentences = {
+        "backend": ("Vits", "backend Vits: not generated here; did you mean Vitis?"),
+        "io_type": ("io_paralel", "io_type io_paralel: not generated for Vitis; did you mean io_parallel?"),
+        "strategy": ("resource", "strategy resource: not generated for Vitis; did you mean Resource?"),
+    }
+    for option, (value, sentence) in sentences.items():
         with pytest.raises(BadInput) as error:
             generate(students.strided(), tmp_path / "hls", **{option: value})
-        assert str(error.value) == f"{option} {value}: not generated here; did you mean {wanted}?"
+        assert str(error.value) == sentence
 
 
 def test_unsupported_layers_are_named(tmp_path):
@@ -345,15 +381,22 @@ def test_the_manifest_and_the_readme(tmp_path):
     assert (manifest["part"], manifest["clock_ns"], manifest["row_step"]) == ("xc7z020clg400-1", 4.0, 2)
     assert manifest["input_shape"] == [9, 7, 2]
     assert manifest["compared"] is None
+    assert (manifest["backend"], manifest["io_type"], manifest["strategy"]) == ("Vitis", "io_stream", "auto")
+    assert manifest["student_sha256"] == student_hash(students.pooled())
+    written = {path.relative_to(generated.folder).as_posix() for path in generated.folder.rglob("*") if path.is_file()}
+    assert set(manifest["files"]) == written - {"manifest.json"}
+    for name in ("README.md", "firmware/student.cpp"):
+        assert manifest["files"][name] == hashlib.sha256((generated.folder / name).read_bytes()).hexdigest()
     assert manifest["layers"][0] == {
         "hls_class": "Conv2D",
         "identifier": "stem",
         "inserted": False,
         "name": "stem",
+        "out": {"width": 8, "integer": 4, "signed": True},
         "reuse_factor": 1,
         "strategy": "Latency",
         "types": precisions(students.pooled(), students.pooled().network.by_name["stem"]),
     }
-    readme = (generated.folder / "README.md").read_text()
-    assert "It reads 9x7 pixels (one row in 2 of the frame) of 2 channels" in readme
-    assert "vitis-run --mode hls --tcl build_prj.tcl" in readme
+    text = (generated.folder / "README.md").read_text()
+    assert "It reads 9x7 pixels (one row in 2 of the frame) of 2 channels" in text
+    assert "vitis-run --mode hls --tcl build_prj.tcl" in text

@@ -137,7 +137,7 @@ def test_bits_are_the_bytes_of_a_simulation_and_ram_is_that_of_the_estimate(seed
         assert -(-mine.weights.bits // 8) == layer.weight_bytes
         # Every FIFO is rounded up by itself there.
         assert 0 <= 8 * layer.fifo_bytes - mine.fifo.bits - mine.skip_fifo.bits < (1 if bits == 8 else 8 * 4)
-    taken = resources.estimate(network, made, bits, bits)
+    taken = resources.budgeted(network, made, bits, bits)
     assert found.total.bram18 == taken.bram18
     assert found.total.lut <= taken.lut
 

@@ -6,7 +6,8 @@
 
 The project is built through hls4ml's `ModelGraph.from_layer_list`: no torch and no keras take part, the layout is
 channels-last throughout, and every number has the type that the student's formats give it. Where hls4ml 1.3 computes
-something else than it is told, a pass in `hw.hls.passes` goes round it.
+something else than it is told, or stops, a pass in `hw.hls.passes` or a change of a node in `hw.hls.layers` goes round
+it. Vitis and Vivado take streams or whole maps, Quartus and Catapult whole maps (`hw.hls.backends`).
 """
 
 from hw.hls.chain import NO_COMPILER, student_project

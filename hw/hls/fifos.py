@@ -6,7 +6,8 @@ pixels on.
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from hw.errors import BadInput
@@ -14,6 +15,9 @@ from hw.network import Edge, Network
 
 PASSING_DEPTH = 2
 """Enough for a stream that hands on one pixel a cycle."""
+MARGIN = 2.0
+"""How many times the depth that the model asks for a project's FIFOs get, `MORE` pixels added."""
+MORE = 2
 
 
 def checked(network: Network, depths: Mapping[Edge, int] | Mapping[str, int]) -> dict[str, int]:
@@ -22,15 +26,48 @@ def checked(network: Network, depths: Mapping[Edge, int] | Mapping[str, int]) ->
     Raises:
         BadInput: an edge that is not there, or a depth below 1.
     """
-    known = [str(edge) for edge in network.edges]
+    return checked_edges(network.name, [str(edge) for edge in network.edges], depths)
+
+
+def checked_edges(
+    network: str, known: Collection[str], depths: Mapping[Edge, int] | Mapping[str, int]
+) -> dict[str, int]:
+    """`depths` by the edges' text, all of them `known` edges of the network of that name.
+
+    Raises:
+        BadInput: as `checked`.
+    """
     named = {str(edge): int(depth) for edge, depth in depths.items()}
     for edge, depth in named.items():
         if edge not in known:
-            nearest = (difflib.get_close_matches(edge, known, 1) or known)[0]
-            raise BadInput(f"FIFO {edge}: network {network.name} has no such edge; {nearest} is the nearest")
+            nearest = (*difflib.get_close_matches(edge, known, 1), *known)[:1]
+            instead = f"; {nearest[0]} is the nearest" if nearest else ""
+            raise BadInput(f"FIFO {edge}: network {network} has no such edge{instead}")
         if depth < 1:
             raise BadInput(f"FIFO {edge}: a depth of {depth} was found, at least 1 is wanted")
     return named
+
+
+def check_margin(margin: float) -> None:
+    """Demand a margin of 1 or more.
+
+    Raises:
+        BadInput: it is less, or no number.
+    """
+    if not 1 <= margin < math.inf:
+        raise BadInput(f"FIFO margin: {margin:g} was found, a number of at least 1 is wanted")
+
+
+def with_margin(depth: int, whole_frame: int, margin: float = MARGIN) -> int:
+    """The depth that a project's FIFO gets: `margin` times the model's plus `MORE`, at most a whole frame.
+
+    hls4ml's own depth is a whole frame; below `PASSING_DEPTH` none is given.
+
+    Raises:
+        BadInput: as `check_margin`.
+    """
+    check_margin(margin)
+    return max(PASSING_DEPTH, min(math.ceil(margin * depth) + MORE, whole_frame))
 
 
 def apply(model: Any, names: Mapping[str, str], depths: Mapping[str, int]) -> None:

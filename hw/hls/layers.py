@@ -16,6 +16,7 @@ import numpy as np
 
 from hw.errors import BadInput, UnsupportedLayer
 from hw.fixed import Floats, Format, accumulator_width, dequantise
+from hw.hls.backends import ADDERS, AUTO, PARALLEL, STREAM, Strategy
 from hw.network import INPUT, Layer, Shape
 from hw.student import Student, accumulator
 
@@ -39,7 +40,9 @@ def identifiers(names: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def layer_list(student: Student, names: Mapping[str, str]) -> list[Attributes]:
+def layer_list(
+    student: Student, names: Mapping[str, str], io_type: str = STREAM, strategy: Strategy = AUTO
+) -> list[Attributes]:
     """The layers as hls4ml's `ModelGraph.from_layer_list` wants them: channels last, weights as floats on their grids.
 
     Raises:
@@ -50,7 +53,55 @@ def layer_list(student: Student, names: Mapping[str, str]) -> list[Attributes]:
             raise UnsupportedLayer(f"layer {name}: {len(readers)} layers read it; hls4ml copies to {COPIES} at most")
     shape = student.network.shapes[INPUT]
     image: Attributes = {"class_name": "InputLayer", "name": names[INPUT], "input_shape": list(shape)}
-    return [image, *(_node(student, layer, names) for layer in student.network.layers)]
+    nodes = [_node(student, layer, names) for layer in student.network.layers]
+    if io_type == PARALLEL:
+        nodes = [tell_products(keep_rows_and_columns(node)) for node in nodes]
+    elif strategy == ADDERS:
+        nodes = [dense_of_a_pixel(node) for node in nodes]
+    return [image, *nodes]
+
+
+def keep_rows_and_columns(node: Attributes) -> Attributes:
+    """A mean over the whole map as one of a window, whose result is 1 x 1 x channels and no list of channels.
+
+    In io_parallel hls4ml's `generate_conv_im2col` asks a convolution's input for its columns, and stops without them.
+    In io_stream the window would keep the whole map in a line buffer, the global mean one sum a channel.
+    """
+    if node["class_name"] != "GlobalAveragePooling2D":
+        return node
+    rows, cols = node["in_height"], node["in_width"]
+    window = {"stride_height": rows, "stride_width": cols, "pool_height": rows, "pool_width": cols}
+    padding: Attributes = dict.fromkeys(("pad_top", "pad_bottom", "pad_left", "pad_right"), 0)
+    return node | window | padding | {"class_name": "AveragePooling2D", "out_height": 1, "out_width": 1}
+
+
+def tell_products(node: Attributes) -> Attributes:
+    """A convolution that tells the terms and outputs of its products.
+
+    Quartus' `print_array_to_cpp` asks for them where more than 2048 weights are used more than once, and stops without.
+    """
+    if node["class_name"] != "Conv2D":
+        return node
+    rows, cols, channels, outputs = np.shape(node["weight_data"])  # type: ignore[call-overload]
+    return node | {"n_in": rows * cols * channels, "n_out": outputs}
+
+
+def dense_of_a_pixel(node: Attributes) -> Attributes:
+    """A 1x1 convolution of a single pixel as a dense layer.
+
+    hls4ml's `distributed_arithmetic` pads and slides over rows and columns, which the result of a global mean has not.
+    """
+    extents = ("in_height", "in_width", "filt_height", "filt_width")
+    if node["class_name"] != "Conv2D" or any(node[key] != 1 for key in extents):
+        return node
+    kept = ("name", "inputs", "data_format", "use_bias", "bias_data")
+    weight = np.asarray(node["weight_data"])
+    sizes: Attributes = {
+        "n_in": node["n_chan"],
+        "n_out": node["n_filt"],
+        "weight_data": weight.reshape(weight.shape[2:]),
+    }
+    return {key: node[key] for key in kept} | sizes | {"class_name": "Dense"}
 
 
 def precisions(student: Student, layer: Layer) -> dict[str, str]:

@@ -13,9 +13,10 @@ BIT = Format(1, 1, signed=False)
 Pieces = tuple[list[Layer], dict[str, LayerFormats], dict[str, Integers]]
 
 
-def prepare(student: Student) -> Student:
-    """All passes of this file, in their order."""
-    return keep_unit_affines(separate_row_strides(student))
+def prepare(student: Student, *, wide_means: bool = False) -> Student:
+    """All passes of this file, in their order; `wide_means` are for backends that take means in their input's type."""
+    changed = widen_means(student) if wide_means else student
+    return keep_unit_affines(separate_row_strides(changed))
 
 
 def row_selector(layer: Layer) -> str:
@@ -30,6 +31,21 @@ def separate_row_strides(student: Student) -> Student:
     rows, silently (`compute_output_buffer_1d`); its 1x1 convolution is another routine, and heeds it.
     """
     return _rewrite(student, _separate)
+
+
+def widener(layer: Layer) -> str:
+    """The name of the layer that widens what the mean `layer` reads."""
+    return f"{layer.name}_wide"
+
+
+def widen_means(student: Student) -> Student:
+    """Put a 1x1 identity before every mean, whose result has room for the sum and the quotient.
+
+    The averages of Quartus and Catapult (`avg` in their `nnet_pooling.h`) add up and divide in the type of their
+    input: the sum saturates, and the quotient loses the bits by which it would be rounded. Their `pooling2d_cl` brings
+    the kernel's extents into that type too.
+    """
+    return _rewrite(student, _widen)
 
 
 def keep_unit_affines(student: Student) -> Student:
@@ -63,6 +79,20 @@ def _separate(student: Student, layer: Layer) -> Pieces:
     rest = msgspec.structs.replace(layer, inputs=(name,), stride=Size(1, layer.stride.cols))
     formats = LayerFormats(student.formats[layer.inputs[0]].out, BIT)
     return [selector, rest], {name: formats}, {f"{name}.weight": np.eye(channels, dtype=np.int64)[None, None]}
+
+
+def _widen(student: Student, layer: Layer) -> Pieces:
+    if layer.kind != "mean":
+        return [layer], {}, {}
+    source, out = student.formats[layer.inputs[0]].out, student.formats[layer.name].out
+    channels, name = student.network.input_shape(layer).channels, widener(layer)
+    terms = layer.taps.bit_length()
+    fraction = max(source.fraction, out.fraction + 1, 0) + terms
+    integer = max(source.integer + (not source.signed), 1) + terms
+    identity = Layer(name, "conv", layer.inputs, channels)
+    rest = msgspec.structs.replace(layer, inputs=(name,))
+    formats = LayerFormats(Format(integer + fraction, integer), BIT)
+    return [identity, rest], {name: formats}, {f"{name}.weight": np.eye(channels, dtype=np.int64)[None, None]}
 
 
 def _keep(student: Student, layer: Layer) -> Pieces:

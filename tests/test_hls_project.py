@@ -1,0 +1,184 @@
+"""What a hardware engineer opens: test bench, constraints, scripts; and the cache of compiled simulations."""
+
+import subprocess
+import threading
+from pathlib import Path
+
+import hls_students as students
+import numpy as np
+import pytest
+
+from hw.errors import BadInput
+from hw.hls import cache, compare, compiler_available, csim, generate, open_generated, testbench
+from hw.hls.csim import run_test_bench
+from hw.hls.testbench import EXPECTED, FEATURES
+from hw.reference import forward
+
+pytest.importorskip("hls4ml")
+needs_compiler = pytest.mark.skipif(not compiler_available(), reason="no g++")
+PARALLEL = [("Vitis", "io_parallel"), ("Quartus", "io_parallel"), ("Catapult", "io_parallel")]
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_images_and_expected_outputs_are_the_students(tmp_path):
+    student = students.pooled(images=30)
+    folder = generate(student, tmp_path / "hls").folder
+    read = student.images[:20, :: student.network.row_step]
+    features = np.loadtxt(folder / FEATURES) * 2.0 ** student.fraction("input")
+    assert np.array_equal(features, read.reshape(20, -1))
+    expected = np.loadtxt(folder / EXPECTED) * 2.0 ** student.fraction("head")
+    assert np.array_equal(expected, forward(student, student.images[:20]).reshape(20, -1))
+
+
+@needs_compiler
+def test_the_test_bench_runs_with_gxx_and_tells_a_wrong_weight(tmp_path):
+    student = students.strided()
+    generated = generate(student, tmp_path / "hls")
+    assert run_test_bench(generated)
+    weights = generated.folder / "firmware" / "weights" / "w2.txt"
+    _, _, rest = weights.read_text().partition(",")
+    weights.write_text(f"0,{rest}")  # the identity that selects rows loses a channel
+    assert not run_test_bench(generated)
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize(("backend", "io_type"), [("Vivado", "io_stream"), *PARALLEL])
+def test_every_test_bench_runs_with_gxx(backend, io_type, tmp_path):
+    assert run_test_bench(generate(students.pooled(), tmp_path / "hls", backend=backend, io_type=io_type))
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize(("backend", "io_type"), [("Vitis", "io_stream"), *PARALLEL])
+def test_the_commands_of_the_readme_compile_and_run(backend, io_type, tmp_path):
+    folder = generate(students.strided(), tmp_path / "hls", backend=backend, io_type=io_type).folder
+    lines = (folder / "README.md").read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("    g++"))
+    subprocess.run(["bash", "-ec", "\n".join(lines[start : start + 3])], cwd=folder, check=True, capture_output=True)
+    results = "tb_data/results.log" if backend == "Quartus" else "tb_data/csim_results.log"
+    assert (folder / results).read_text() == (folder / EXPECTED).read_text()
+
+
+@pytest.mark.parametrize(("backend", "io_type"), [("Vivado", "io_stream"), *PARALLEL])
+def test_projects_are_portable_and_the_same_every_time(backend, io_type, tmp_path):
+    student = students.strided()
+    first, second = (
+        generate(student, tmp_path / name / "hls", backend=backend, io_type=io_type).folder for name in ("a", "b")
+    )
+    for path in sorted(path.relative_to(first) for path in first.rglob("*") if path.is_file()):
+        data = (first / path).read_bytes()
+        assert str(tmp_path).encode() not in data, path
+        assert data == (second / path).read_bytes(), path
+
+
+def test_constraints_and_vendors_commands(tmp_path):
+    wanted = {
+        "Vitis": (
+            "constraints.xdc",
+            "create_clock -name ap_clk -period 4 [get_ports ap_clk]\n",
+            "vitis-run --mode hls",
+        ),
+        "Quartus": ("constraints.sdc", "create_clock -name clock -period 4 [get_ports clock]\n", "`make student-fpga`"),
+        "Catapult": (
+            "constraints.xdc",
+            "create_clock -name clk -period 4 [get_ports clk]\n",
+            "catapult -product ultra",
+        ),
+    }
+    for backend, (file, text, command) in wanted.items():
+        made = generate(students.strided(), tmp_path / backend, backend=backend, io_type="io_parallel", clock_ns=4.0)
+        assert (made.folder / file).read_text() == text
+        assert command in (made.folder / "README.md").read_text()
+    script = (tmp_path / "Catapult" / "build_prj.tcl").read_text()
+    assert f'INVOKE_ARGS "$sfd/firmware/weights $sfd/{FEATURES} $sfd/{EXPECTED}"' in script
+
+
+def test_a_project_of_another_version_is_told(tmp_path):
+    folder = generate(students.strided(), tmp_path / "hls").folder
+    manifest = folder / "manifest.json"
+    manifest.write_text('{"version": 1}')
+    with pytest.raises(BadInput) as error:
+        open_generated(folder)
+    assert str(error.value) == f"{folder}: version 1 was found, 2 is wanted; generate it again"
+
+
+@needs_compiler
+def test_what_was_compiled_once_comes_from_the_cache(tmp_path, monkeypatch):
+    student = students.strided()
+    compare(student, generate(student, tmp_path / "a"))
+    (kept,) = cache.folder().iterdir()
+    assert kept.suffix == ".so"
+    other = generate(student, tmp_path / "b")
+    monkeypatch.setattr(csim, "_build", lambda *arguments: pytest.fail("it was compiled again"))
+    assert compare(student, other).exact
+    source = other.folder / "firmware" / "defines.h"
+    source.write_text(
+        source.read_text().replace("typedef ap_fixed<8,2> only_weight_t", "typedef ap_fixed<9,3> only_weight_t")
+    )
+    with pytest.raises(pytest.fail.Exception, match="compiled again"):
+        compare(student, other)
+
+
+def test_the_cache_drops_the_least_recently_used(tmp_path):
+    library = tmp_path / "some.so"
+    library.write_bytes(b"x" * 1000)
+    for number in range(5):
+        cache.keep(f"key{number}", library, limit_bytes=2500)
+        assert cache.fetch("key0", tmp_path / "found.so")
+    assert sorted(path.name for path in cache.folder().iterdir()) == ["key0.so", "key4.so"]
+    assert not cache.fetch("key2", tmp_path / "found.so")
+    cache.keep("large", library, limit_bytes=10)
+    assert [path.name for path in cache.folder().iterdir()] == ["large.so"]
+
+
+def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path, monkeypatch):
+    library = tmp_path / "some.so"
+    library.write_bytes(b"x")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(library))
+    cache.keep("key", library)
+    assert not cache.fetch("key", tmp_path / "found.so")
+
+
+def test_whoever_reads_the_cache_while_others_write_sees_whole_libraries(tmp_path):
+    sizes = {str(number): 200_000 + number for number in range(4)}
+    for name, size in sizes.items():
+        (tmp_path / name).write_bytes(name.encode() * size)
+    seen, stop = [], threading.Event()
+
+    def write(name: str) -> None:
+        while not stop.is_set():
+            cache.keep("shared", tmp_path / name, limit_bytes=1000)
+
+    def read(target: Path) -> None:
+        while not stop.is_set():
+            if cache.fetch("shared", target):
+                data = target.read_bytes()
+                seen.append(data == data[:1] * sizes[data[:1].decode()])
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in sizes]
+    threads += [threading.Thread(target=read, args=(tmp_path / f"found{i}",)) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    while len(seen) < 50:
+        threads[0].join(0.01)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert all(seen)
+
+
+def test_numbers_are_written_as_each_test_bench_prints_them():
+    values = (0.0, 0.5, -0.25, 3.0, -2.5, 10.125, 2.0**-20)
+    assert [testbench._ac_text(value) for value in values] == [
+        *("0", ".5", "-.25", "3", "-2.5", "10.125"),
+        ".00000095367431640625",
+    ]
+    assert [testbench._ap_text(value) for value in values] == [
+        *("0", "0.5", "-0.25", "3", "-2.5", "10.125"),
+        "9.5367431640625e-07",
+    ]
