@@ -131,7 +131,7 @@ def deterministic(seed: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)
         torch.use_deterministic_algorithms(True)
-        switches.fill_uninitialized_memory = False  # costs a sixth of the time, changes no bit
+        switches.fill_uninitialized_memory = False  # costs time, changes no bit
         torch.manual_seed(seed)
         try:
             yield

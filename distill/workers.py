@@ -29,7 +29,7 @@ ENVIRONMENT = {
     "glibc.malloc.trim_threshold=8589934592",
 }
 """Of a worker: one thread; and maps that were freed stay with the process, in huge pages, since the next step wants as
-many again (a quarter to a half more images a second, docs/performance.md). Other C libraries than glibc ignore it."""
+many again (docs/performance.md). Other C libraries than glibc ignore it."""
 SECONDS_TO_STOP = 5.0
 
 

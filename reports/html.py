@@ -372,7 +372,9 @@ def _machine_cells(entry: Candidate, machine: MachineColumns) -> MachineCells:
     if taken is None:
         return MachineCells(cells, ("–",) * (len(RESOURCE_COLUMNS) - 1), "–", "")
     counts = (taken.lut, taken.ff, taken.dsp, taken.bram18)
-    return MachineCells(cells, tuple(number(count) for count in counts), source_of(taken), "")
+    verdict = entry.fits.get(machine.name)
+    told = source_of(taken) if verdict is None else f"{source_of(taken)}; {'fits' if verdict.fits else verdict}"
+    return MachineCells(cells, tuple(number(count) for count in counts), told, "")
 
 
 def _cells(result: Result) -> tuple[str, ...]:
