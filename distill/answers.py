@@ -22,6 +22,8 @@ from hw.errors import BadInput
 from hw.files import Arrays, read_arrays, write_arrays
 
 DEFAULT_BYTES = 2**30
+SUFFIX = ".answers.safetensors"
+"""Of the store's own files: others in its folder are left alone."""
 Indices = NDArray[np.int64]
 ImagesOf = Callable[[Indices, int], Pixels]
 """Indices and epoch -> these training images as they are in this epoch."""
@@ -39,7 +41,7 @@ class Store(msgspec.Struct, frozen=True):
 
     def kept(self, key: str, make: Callable[[], Tensor]) -> Tensor:
         """The float32 tensor of this key: from disk if it is there whole, else made and, if there is room, written."""
-        path = self.folder / f"{key}.safetensors"
+        path = self.folder / f"{key}{SUFFIX}"
         found = _read(path, key)
         if found is not None:
             return found
@@ -54,15 +56,16 @@ class Store(msgspec.Struct, frozen=True):
     def _trim(self, newest: Path) -> None:
         """Make room; another process may do so at the same time."""
         files = []
-        for path in self.folder.glob("*.safetensors"):
-            with contextlib.suppress(FileNotFoundError):
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            with contextlib.suppress(OSError):
                 status = path.stat()
                 files.append((path != newest, -status.st_mtime_ns, status.st_size, path))
         total = 0
         for _, _, size, path in sorted(files):
             total += size
             if total > self.limit_bytes:
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 class Answers:

@@ -23,10 +23,10 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """Unique among the jobs of a run."""
+        """Unique among the jobs of a run; a slash is in no stage's name."""
         if self.chooses:
-            return f"{self.stage} choice"
-        return f"{self.stage}-{self.seed}" if self.head is None else f"{self.stage}-{self.head}-{self.seed}"
+            return f"{self.stage}/choice"
+        return f"{self.stage}/{self.seed}" if self.head is None else f"{self.stage}/{self.head}/{self.seed}"
 
 
 def tasks(recipe: Recipe, seeds: Sequence[int]) -> list[Task[Job]]:

@@ -83,7 +83,7 @@ def read(path: Path) -> list[Line]:
     *lines, _torn = read_bytes(path).split(b"\n")
     try:
         return [msgspec.json.decode(line, type=Line) for line in lines]
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadInput(f"{path}: not a log of trainings ({error})") from error
 
 

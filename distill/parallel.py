@@ -94,8 +94,8 @@ def joined(device: str) -> Ranks:
     Raises:
         BadInput: no such device, or processes that cannot meet.
     """
-    place = chosen(device, int(os.environ.get("LOCAL_RANK", "0")))
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    place = chosen(device, _told("LOCAL_RANK", 0))
+    if _told("WORLD_SIZE", 1) == 1:
         return Ranks(device=place)
     try:
         if not dist.is_initialized():  # a second meeting in one process would wait for ever
@@ -112,7 +112,19 @@ def joined(device: str) -> Ranks:
 
 def is_first() -> bool:
     """Whether this process, of those that torchrun started, is the one that writes and reports; alone it is."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return _told("WORLD_SIZE", 1) == 1 or _told("RANK", 0) == 0
+
+
+def _told(name: str, otherwise: int) -> int:
+    """What torchrun says in the environment.
+
+    Raises:
+        BadInput: no whole number.
+    """
+    text = os.environ.get(name, str(otherwise))
+    if not text.isdecimal():
+        raise BadInput(f"{name} is {text!r} in the environment, wanted is a whole number, as torchrun sets it")
+    return int(text)
 
 
 def check_alone(command: str) -> None:
@@ -121,7 +133,7 @@ def check_alone(command: str) -> None:
     Raises:
         BadInput: it has.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = _told("WORLD_SIZE", 1)
     if count > 1:
         raise BadInput(f"{command}: {count} processes were started; start distill by torchrun, then {command} alone")
 

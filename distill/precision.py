@@ -52,7 +52,7 @@ def check(precision: str, compiles: bool, device: torch.device) -> None:
     """
     if precision == "float16" and device.type == "cpu":
         raise BadInput("training: precision float16 is for CUDA, found is the CPU; take bfloat16 or float32")
-    compiler = os.environ.get("CXX", "g++")
+    compiler = os.environ.get("CXX") or "g++"
     if compiles and device.type == "cpu" and shutil.which(compiler) is None:
         raise MissingTool(
             f"training: compile needs a C++ compiler, and {compiler} is not found; install one, name another in CXX, "

@@ -55,12 +55,21 @@ class Memory(msgspec.Struct, frozen=True):
         write_arrays(self.path, arrays)
 
     def restore(self, module: nn.Module, optimizer: SGD, scaler: GradScaler) -> Curves:
-        """Take the state back, if there is one, and tell the curves up to it; none mean that training is to begin."""
+        """Take the state back, if there is one, and tell the curves up to it; none mean that training is to begin.
+
+        Raises:
+            BadInput: the state is of a network of other weights.
+        """
         arrays: Arrays = {}
         with contextlib.suppress(BadInput):
             arrays = read_arrays(self.path)
         if bytes(arrays.get("fingerprint", np.zeros(0, np.uint8))) != self.fingerprint.encode():
             return Curves()
+        if not _fits(arrays, module):
+            raise BadInput(
+                f"{self.path}: the state of another network was found, as when a factory's code has changed since; "
+                "remove it to begin again"
+            )
         for name, tensor in module.state_dict().items():
             tensor.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
         for i, parameter in enumerate(module.parameters()):
@@ -77,3 +86,9 @@ class Memory(msgspec.Struct, frozen=True):
     def forget(self) -> None:
         """The training is over."""
         self.path.unlink(missing_ok=True)
+
+
+def _fits(arrays: Arrays, module: nn.Module) -> bool:
+    """Whether these are the weights of such a network, by name and shape."""
+    kept = {name.removeprefix("weight/"): array.shape for name, array in arrays.items() if name.startswith("weight/")}
+    return kept == {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}

@@ -99,7 +99,8 @@ def train(
             labels = torch.from_numpy(data.train.labels[indices]).to(ranks.device)
             weights = methods.weights_at(stage, [w for w, _ in teachers], Moment(epoch, training.epochs, step, seed))
             logits = arithmetic.logits(forward, to_input(pixels, ranks.device))
-            loss = methods.loss(stage, logits, labels, answers.speaking(weights, indices, pixels, epoch))
+            told = [(w, t.to(ranks.device)) for w, t in answers.speaking(weights, indices, pixels, epoch)]
+            loss = methods.loss(stage, logits, labels, told)
             mean = ranks.mean(loss.item(), len(indices), len(batch))
             _check_finite(mean, who, training, epoch, step)
             optimizer.param_groups[0]["lr"] = rates[epoch * steps + step]

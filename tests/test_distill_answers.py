@@ -162,11 +162,11 @@ def test_what_was_not_read_for_longest_goes_first(tmp_path):
             os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
         if i == 1:
             ask("a")
-    assert {path.stem for path in tmp_path.iterdir()} == {"a", "c"}
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"a", "c"}
     assert made == ["a", "b", "c"]
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
     Store(tmp_path, 100).kept("large", lambda: torch.zeros(50))
-    assert {path.stem for path in tmp_path.iterdir()} == {"a", "c"}
+    assert {path.name.partition(".")[0] for path in tmp_path.iterdir()} == {"a", "c"}
 
 
 @pytest.mark.parametrize("training", [TRAINING, MOVED])
@@ -183,3 +183,13 @@ def test_a_run_is_the_same_with_and_without_a_store_and_leaves_none(tmp_path, tr
             assert path.read_bytes() == (tmp_path / other / "weights" / path.name).read_bytes()
     assert not list(tmp_path.rglob(".answers"))
     assert len(list((tmp_path / "answers").iterdir())) == (2 if training.augments else 1)
+
+
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path):
+    (tmp_path / "mine.safetensors").write_bytes(b"x" * 500)
+    (tmp_path / "folder.answers.safetensors").mkdir()
+    store = Store(tmp_path, 500)
+    for key in ("a", "b"):
+        store.kept(key, lambda: torch.zeros(40))
+    assert (tmp_path / "mine.safetensors").is_file()
+    assert (tmp_path / "b.answers.safetensors").is_file()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distill.networks import wrn
 from distill.norm import BatchNorm2d
 
 SHAPES = [(2, 1, 5, 3), (4, 3, 5, 7), (3, 16, 1, 9), (128, 16, 14, 14), (16, 64, 1, 1)]
@@ -111,6 +112,40 @@ def test_a_nan_is_not_hidden() -> None:
     x = torch.randn(2, 3, 4, 4)
     x[0, 1, 2, 2] = math.nan
     assert torch.isnan(made(3).then(nn.ReLU(), x)).any()
+
+
+def test_a_map_of_other_channels_is_refused_as_by_torch() -> None:
+    for norm in (made(5), made(5).eval()):
+        with torch.no_grad(), pytest.raises(RuntimeError, match="running_mean"):
+            norm(torch.randn(2, 64, 4, 4))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_trace_holds_the_whole_network() -> None:
+    net, x = wrn(10, 1, 10).eval(), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        traced = torch.jit.trace(net, x)  # type: ignore[no-untyped-call]
+        other = torch.randn(2, 3, 8, 8)
+        assert float((traced(other) - net(other)).abs().max()) < 1e-5
+
+
+def test_second_derivatives_are_refused_and_not_left_out() -> None:
+    x = torch.randn(4, 3, 5, 5, requires_grad=True)
+    (first,) = torch.autograd.grad(made(3)(x).square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.square().sum().backward()  # type: ignore[no-untyped-call]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_hooks_and_other_activations_are_heeded(training: bool) -> None:
+    norm, x = made(3).train(training), torch.randn(4, 3, 5, 5)
+    relu, heard = nn.ReLU(), []
+    with torch.no_grad():
+        assert torch.equal(norm.then(nn.GELU(), x), nn.functional.gelu(norm(x)))  # type: ignore[arg-type]
+        for module in (norm, relu):
+            module.register_forward_hook(lambda module, *_: heard.append(type(module)))
+        norm.then(relu, x)
+    assert heard == [BatchNorm2d, nn.ReLU]
 
 
 def test_gradients_are_nearer_to_float64_than_torchs_in_channels_last() -> None:

@@ -211,6 +211,7 @@ def test_the_first_process_is_known_before_they_meet(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     assert is_first()
     monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
     assert not is_first()
 
 
@@ -220,3 +221,17 @@ def test_only_training_is_for_several_processes(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BadInput) as caught:
         check_alone("codesign")
     assert str(caught.value) == ("codesign: 2 processes were started; start distill by torchrun, then codesign alone")
+
+
+def test_what_is_no_number_in_the_environment_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "two")
+    for asked in (is_first, lambda: joined("cpu"), lambda: check_alone("codesign")):
+        with pytest.raises(BadInput) as caught:
+            asked()
+        wanted = "WORLD_SIZE is 'two' in the environment, wanted is a whole number, as torchrun sets it"
+        assert str(caught.value) == wanted
+
+
+def test_a_rank_without_others_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    assert is_first()

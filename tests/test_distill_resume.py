@@ -8,9 +8,14 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from torch import nn
+from torch.amp import GradScaler
+from torch.optim import SGD
 
 from distill import log, run
 from distill.recipe import Recipe, load
+from distill.resume import Curves, Memory
+from hw.errors import BadInput
 from hw.files import read_arrays, to_json
 
 KILLED_AT = """
@@ -97,3 +102,21 @@ def test_a_state_of_another_recipe_or_a_damaged_one_is_not_gone_on_from(undistur
         run.run(tiny(), folder, workers=1)
         for name, arrays in weights(undisturbed).items():
             assert all((weights(folder)[name][key] == array).all() for key, array in arrays.items())
+
+
+def test_the_state_of_another_network_is_told(tmp_path: Path) -> None:
+    """A factory is known by its name alone: its code may have changed since the training was stopped."""
+    memory = Memory(tmp_path / "kd-0.unfinished", "0123456789abcdef")
+
+    def kept(channels: int) -> tuple[nn.Module, SGD, GradScaler]:
+        module = nn.Conv2d(1, channels, 3)
+        return module, SGD(module.parameters(), lr=0.1), GradScaler(enabled=False)
+
+    memory.save(*kept(4), Curves((1.0,), (0.5,)))
+    assert memory.restore(*kept(4)) == Curves((1.0,), (0.5,))
+    with pytest.raises(BadInput) as caught:
+        memory.restore(*kept(5))
+    assert str(caught.value) == (
+        f"{memory.path}: the state of another network was found, as when a factory's code has changed since; remove it "
+        "to begin again"
+    )

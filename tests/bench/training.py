@@ -3,7 +3,7 @@
 Two processes of one thread each, ours and torchdistill's in an environment of its own but on the same torch, train an
 epoch in turn: the same nets and weights, images, order, losses and SGD, no augmentation. The headline asks the teacher
 at every step on both sides; what else ours can do is listed apart, and what our workers' memory settings alone do for
-torchdistill. About three minutes on an idle machine, the making
+torchdistill. About five minutes on an idle machine, the making
 of the environment not counted.
 """
 
