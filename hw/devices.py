@@ -82,7 +82,7 @@ def device(name: str) -> Device:
     """
     table = devices()
     if name not in table:
-        raise BadInput(f"part {name}: no such one{nearest(name, table)}; known are {', '.join(table)}")
+        raise BadInput(f"part {name}: no such one{nearest(name, table)}")
     return table[name]
 
 
@@ -99,6 +99,6 @@ def fit(resources: Resources, part: Device, clock_mhz: float, fmax_mhz: float | 
     there = {key: getattr(part, key) for key in COUNTS}
     taken = resources.counts
     fits = all(taken[key] <= there[key] for key in COUNTS) and (fmax_mhz is None or fmax_mhz >= clock_mhz)
-    error = "" if resources.error is None else f", error up to {resources.error:.0%}"
+    error = "" if resources.error is None else f", off by {resources.error:.0%} on average where it was tested"
     note = f"; counted as {part.counted_as}, the part is {part.family}" if part.counted_as else ""
     return Fit(part.name, fits, taken, there, clock_mhz, fmax_mhz, f"{resources.source}{error}", note)

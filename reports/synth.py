@@ -37,7 +37,7 @@ class LayerRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What `pacemaker synth` answers. Without the tools `measured` is None, and `note` says so."""
+    """What `pacemaker synth` answers. Without the tools `measured` or `timing` is None; `note` says so."""
 
     machine: str
     clock_mhz: float
@@ -74,20 +74,28 @@ def synth_run(
     if isinstance(pipeline, LineEngine):
         raise BadInput(f"machine {pipeline.name}: synthesis is of a pipeline; take one, or a budget")
     estimated = of_student(student, pipeline, chosen)
-    note, made, timing = "", None, None
+    notes: list[str] = []
+    made, timing = None, None
     try:
-        made, timing, nodes = _synthesised(student, pipeline, chosen, run / "synth", device, fmax, flat)
+        made, nodes = _synthesised(student, pipeline, chosen, run / "synth", fmax, flat)
     except MissingTool as error:
-        note, nodes = f"{error}; the estimate stands alone", {}
+        notes, nodes = [f"{error}; the estimate stands alone"], {}
     measured = None if made is None else made.resources
     if measured is not None and measured.version != estimated.version:
-        note = f"the estimate was fitted to pyosys {estimated.version}, {measured.version} is installed"
+        notes = [f"the estimate was fitted to pyosys {estimated.version}, {measured.version} is installed"]
+    if made is not None and fmax:
+        try:
+            timing = _routed(made, nodes, device)
+        except MissingTool as error:
+            notes.append(f"{error}; the synthesis stands without one")
     estimated = estimated if measured is None else resources.with_error(estimated, measured)
     verdict = None
     if device is not None:
         verdict = devices.fit(
             measured or estimated, device, pipeline.clock_mhz, None if timing is None else timing.fmax_mhz
         )
+        if fmax and timing is None:
+            verdict = msgspec.structs.replace(verdict, note=f"{verdict.note}; its clock could not be routed")
     return Report(
         machine=pipeline.name,
         clock_mhz=pipeline.clock_mhz,
@@ -100,7 +108,7 @@ def synth_run(
         smaller="" if verdict is None or not verdict.short or device is None else smaller(student, pipeline, device),
         log="" if made is None else made.log,
         seconds=0.0 if made is None else made.seconds,
-        note=note,
+        note="; ".join(notes),
     )
 
 
@@ -116,6 +124,12 @@ def family_of(family: str, device: Device | None, fmax: bool) -> str:
         raise BadInput(f"family {chosen}: part {device.name} is counted as {wanted}; leave one of the two out")
     if fmax and chosen != "ecp5":
         raise BadInput(f"family {chosen}: a clock can be routed for ecp5 only; leave --fmax out, or take an ecp5 part")
+    if fmax and device is not None and not device.nextpnr:
+        routed = ", ".join(name for name, part in devices.devices().items() if part.nextpnr)
+        raise BadInput(
+            f"part {device.name}: no clock can be routed for it here, only for {routed}; leave --fmax out, or take one "
+            "of these"
+        )
     return chosen
 
 
@@ -144,27 +158,28 @@ def smaller(student: Student, pipeline: Pipeline, device: Device) -> str:
 
 
 def _synthesised(
-    student: Student, pipeline: Pipeline, family: str, out: Path, device: Device | None, fmax: bool, flat: bool
-) -> tuple[Synthesis, Timing | None, dict[str, str]]:
-    """The synthesis, the clock, and the instance of every layer and edge."""
+    student: Student, pipeline: Pipeline, family: str, out: Path, fmax: bool, flat: bool
+) -> tuple[Synthesis, dict[str, str]]:
+    """The synthesis, and the instance of every layer and edge; `fmax`: as a clock needs it."""
     yosys.version()
-    size = (device or devices.device(ROUTED_ON)).nextpnr
     with tempfile.TemporaryDirectory() as temporary:
         design = rtl.write(student, pipeline, Path(temporary))
         sources, top = list(design.sources), "student"
         if fmax:
-            nextpnr.version()
             write_text(design.folder / "harness.sv", harness.harness(design))
             sources, top = [*sources, "harness.sv"], harness.NAME
         made = yosys.synthesise(
             design.folder, sources, FAMILIES[family], out, top=top, flat=flat, netlist=fmax, keep=(harness.INSTANCE,)
         )
-    nodes = {**design.nodes, **design.edges}
-    timing = nextpnr.route(Path(made.log).parent / "netlist.json", size) if fmax else None
-    if timing is not None:
-        layers = {instance: name for name, instance in nodes.items()}
-        timing = msgspec.structs.replace(timing, through=tuple(layers.get(own, own) for own in timing.through))
-    return made, timing, nodes
+    return made, {**design.nodes, **design.edges}
+
+
+def _routed(made: Synthesis, nodes: dict[str, str], device: Device | None) -> Timing:
+    """The clock, its path told by layers and edges."""
+    size = (device or devices.device(ROUTED_ON)).nextpnr
+    timing = nextpnr.route(Path(made.log).parent / yosys.NETLIST, size)
+    layers = {instance: name for name, instance in nodes.items()}
+    return msgspec.structs.replace(timing, through=tuple(layers.get(own, own) for own in timing.through))
 
 
 def _layer_rows(

@@ -1,7 +1,8 @@
 """Runs yosys in a process of its own, which it may leave as it likes. Started by `hw.synth.yosys` with a job's file.
 
 It reads and synthesises the sources of the folder it is started in, keeping the boundaries of the modules that the top
-instantiates, and writes the cells of every such instance, and the top's own, as JSON.
+instantiates, and writes the cells of every such instance, and the top's own, as JSON beside them. All names on yosys'
+command line are plain: it would cut a path at its spaces.
 """
 
 import importlib
@@ -12,7 +13,7 @@ from typing import Any
 
 
 def main(job_file: str) -> None:
-    """Do the job: sources, top, script, modules to keep apart, style of weight ROMs, where cells and netlist go."""
+    """Do the job: sources, top, script, modules to keep apart, style of weight ROMs, names of cells and netlist."""
     yosys = importlib.import_module("pyosys.libyosys")
 
     job = json.loads(Path(job_file).read_text())

@@ -5,8 +5,10 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import BadInput, MissingTool
-from hw.files import make_folder, read_json, write_json, write_text
+from hw.files import make_folder, read_json, replacing, write_json, write_text
 from hw.resources import Resources
 from hw.synth import worker
 from hw.synth.families import Counts, Family
@@ -24,12 +26,13 @@ OLDEST = (0, 60)
 TIMEOUT_S = 3600
 ENGINES = ("pm_conv", "pm_affine", "pm_join", "pm_mean", "pm_pool", "pm_fifo", "pm_source", "pm_sink", "student")
 """Modules that stay apart, so that every layer and every FIFO has its own numbers."""
+CELLS, NETLIST = "cells.json", "netlist.json"
 
 
 class Synthesis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What yosys made of a design: the numbers of every instance (the top's own under ""), and where the log is.
 
-    With `flat` there is one number for all, under "".
+    With `flat` there is one number for all, under "". In its file the log is a name beside it.
     """
 
     key: str
@@ -97,39 +100,50 @@ def synthesise(
 ) -> Synthesis:
     """Synthesise the sources of a folder into `out`/<family>-<key>, or give what lies there from before.
 
-    The key is a hash of all sources and memories of the folder, of the script and of the tool's version. With a harness
-    as top, only what lies in its instance `keep` is counted, and named as if that were the top. `rom_style` ("block")
-    is laid upon weight memories; yosys chooses by cost if it is empty.
+    The key is a hash of all that the counts depend on: the sources and memories of the folder, what is asked of yosys,
+    its version, the family's table of cells, and the worker's own text. What lies there broken, or written by an older
+    version of this package, is made again. With a harness as top, only what lies in its instance `keep` is counted, and
+    named as if that were the top. `rom_style` ("block") is laid upon weight memories; yosys chooses by cost if it is
+    empty.
 
     Raises:
         BadInput: the synthesis fails or takes longer than `timeout_s`: the first error, its module and the log.
         MissingTool: as `version`.
     """
     found = version()
-    script = family.script.format(top=top)
-    key = content_key(folder, [script, found, str(flat), top, rom_style])
-    target = out / f"{family.name}-{key[:16]}"
-    result, cells, log = target / "synthesis.json", target / "cells.json", target / "yosys.log"
-    if result.is_file() and (not netlist or (target / "netlist.json").is_file()):
-        return read_json(result, Synthesis)
-    make_folder(target)
     job = {
         "sources": list(sources),
         "top": top,
-        "script": script,
+        "script": family.script.format(top=top),
         "kept": ["student"] if flat else list(ENGINES),
-        "cells": str(cells.resolve()),
         "rom_style": rom_style,
-        "netlist": str((target / "netlist.json").resolve()) if netlist else "",
     }
+    decides = [json.dumps(job), found, str(flat), repr(family), *keep, Path(worker.__file__).read_text()]
+    key = content_key(folder, decides)
+    target = out / f"{family.name}-{key[:16]}"
+    result, log = target / "synthesis.json", target / "yosys.log"
+    kept = _kept(result, key)
+    if kept is not None and (not netlist or (target / NETLIST).is_file()):
+        return msgspec.structs.replace(kept, log=str(log))
+    make_folder(target)
+    job |= {"cells": CELLS, "netlist": NETLIST if netlist else ""}
     write_text(target / "job.json", json.dumps(job))
     begin = time.perf_counter()
-    _run(target / "job.json", folder, log, family, timeout_s)
-    by_instance: Mapping[str, dict[str, int]] = json.loads(cells.read_text())
+    _run(target, folder, log, family, timeout_s)
+    by_instance: Mapping[str, dict[str, int]] = json.loads((target / CELLS).read_text())
     parts = {name: family.counts(cells) for name, cells in sorted(_below(by_instance, keep).items())}
-    made = Synthesis(key, family.name, found, flat, parts, round(time.perf_counter() - begin, 1), str(log))
+    made = Synthesis(key, family.name, found, flat, parts, round(time.perf_counter() - begin, 1), log.name)
     write_json(result, made)
-    return made
+    return msgspec.structs.replace(made, log=str(log))
+
+
+def _kept(result: Path, key: str) -> Synthesis | None:
+    """What was made before, or None where nothing usable lies there."""
+    try:
+        made = read_json(result, Synthesis)
+    except BadInput:
+        return None
+    return made if made.key == key else None
 
 
 def _below(by_instance: Mapping[str, dict[str, int]], keep: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -145,14 +159,33 @@ def _below(by_instance: Mapping[str, dict[str, int]], keep: Sequence[str]) -> di
 def content_key(folder: Path, told: Sequence[str]) -> str:
     """A hash of the sources and memories of a folder, by name and content, and of what else decides the result."""
     digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".sv", ".hex") and path.name not in ("bench.sv", "input.hex", "valid.hex", "ready.hex"):
-            digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for path in _files(folder):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     digest.update("\0".join(told).encode())
     return digest.hexdigest()
 
 
-def _run(job: Path, folder: Path, log: Path, family: Family, timeout_s: float) -> None:
+def _files(folder: Path) -> list[Path]:
+    """Sources and memories of a folder, without those of a simulation."""
+    of_simulation = ("bench.sv", "input.hex", "valid.hex", "ready.hex")
+    return [
+        path for path in sorted(folder.iterdir()) if path.suffix in (".sv", ".hex") and path.name not in of_simulation
+    ]
+
+
+def _run(target: Path, folder: Path, log: Path, family: Family, timeout_s: float) -> None:
+    """Do the job of `target` on copies in a folder of its own; cells and netlist move to `target` when it is done."""
+    with tempfile.TemporaryDirectory() as temporary:
+        for path in _files(folder):
+            shutil.copyfile(path, Path(temporary) / path.name)
+        _child(target / "job.json", Path(temporary), log, family, timeout_s)
+        for name in (CELLS, NETLIST):
+            if (Path(temporary) / name).is_file():
+                with replacing(target / name) as whole:
+                    shutil.copyfile(Path(temporary) / name, whole)
+
+
+def _child(job: Path, folder: Path, log: Path, family: Family, timeout_s: float) -> None:
     command = [sys.executable, "-I", worker.__file__, str(job.resolve())]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("w") as stream:
