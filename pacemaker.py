@@ -264,20 +264,13 @@ def generate(
 ) -> None:
     """Write a run's student as an HLS project and compare its C simulation with the reference, or as an RTL project."""
     from hw import accelerator
-    from reports import projects
-
-    folding = accelerator.bounded(machine, macs, dsp, bram18) if machine or macs or dsp or bram18 else None
-    if projects.target_named(target) == "rtl":
-        typer.echo(projects.rtl_project(run, folding, out, force=force))
-        return
     from hw.files import to_json
     from hw.hls import NO_COMPILER, compiler_available, vendor
     from hw.hls.backends import strategy_named
-    from reports import hls
+    from reports import hls, projects
 
-    console = _console()
-    if not compiler_available():
-        console.print(NO_COMPILER)
+    limited = any(given is not None for given in (machine, macs, dsp, bram18))
+    folding = accelerator.bounded(machine, macs, dsp, bram18) if limited else None
     options = hls.Options(
         backend=backend,
         io_type=io,
@@ -287,6 +280,14 @@ def generate(
         clock_ns=clock_ns,
         part=part,
     )
+    if projects.target_named(target) == "rtl":
+        projects.check_rtl_options(options, vendor_report, build)
+        written = projects.rtl_project(run, folding, out, force=force)
+        typer.echo(to_json(written) if json else str(written), nl=not json)
+        return
+    console = _console()
+    if not compiler_available():
+        console.print(NO_COMPILER)
     told = vendor.read(vendor_report) if vendor_report else None
     report = hls.make(run, out, options, vendor=told, build=build, force=force, say=console.print)
     if json:

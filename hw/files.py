@@ -6,6 +6,7 @@ travel as safetensors. Nothing here unpickles.
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -146,6 +147,50 @@ def replacing(path: Path) -> Iterator[Path]:
         raise BadInput(f"{path}: cannot be written ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def appearing(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside `folder` that takes its name, and its place, only when the block ends well.
+
+    What has the name is moved aside first, and back where the new folder cannot be moved.
+
+    Raises:
+        BadInput: a symbolic link has the name, or the folder beside cannot be written.
+    """
+    refuse_link(folder)
+    place = folder.resolve()  # so that `.` and `..` have a name and a parent outside themselves
+    make_folder(place.parent)
+    try:
+        temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=f".{place.name}."))
+    except OSError as error:
+        raise BadInput(f"{place.parent}: cannot be written ({error.strerror})") from error
+    new, old = temporary / "new", temporary / "old"
+    try:
+        new.mkdir()
+        yield new
+        if place.exists():
+            place.replace(old)
+        try:
+            new.replace(place)
+        except OSError:
+            if old.exists():
+                old.replace(place)
+            raise
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_link(folder: Path) -> None:
+    """Demand that a folder to be replaced is no symbolic link: whose folder it is would be a guess.
+
+    Raises:
+        BadInput: it is one.
+    """
+    if folder.is_symlink():
+        raise BadInput(f"{folder}: it is a symbolic link and is not replaced; name the folder itself, or another one")
 
 
 def make_folder(path: Path) -> None:

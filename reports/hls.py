@@ -11,12 +11,12 @@ from hw import student
 from hw.accelerator import LineEngine, Machine
 from hw.errors import BadInput, Deadlock
 from hw.hls import Manifest, fifos, reuse, student_project
-from hw.hls.backends import AUTO, STREAM, Strategy, backend
+from hw.hls.backends import AUTO, STREAM, Strategy, backend, check_target
 from hw.hls.estimate import Bits, equal_bits, estimate, project_depth, student_bits
 from hw.hls.passes import prepare
 from hw.hls.project import check_folder
 from hw.hls.templates import Dataflow, Stream, dataflow
-from hw.hls.vendor import VendorReport, synthesise
+from hw.hls.vendor import VendorReport, synthesise, tool
 from hw.network import Network
 from hw.passes import executed
 from hw.resources import Resources, stream_memory, with_error
@@ -184,11 +184,15 @@ def make(
     `vendor` is a report of such a project; with `build` it is made by the vendor's tool, which may take hours.
 
     Raises:
-        PacemakerError: as `hls_fifos` and `hw.hls.student_project`; or a machine that is no pipeline.
+        PacemakerError: as `hls_fifos` and `hw.hls.student_project`; or a machine that is no pipeline; with
+            `build`, as `hw.hls.vendor.tool`, before anything is written.
     """
     made = student.lifted(student.of_run(run))
     check_folder(folder, force)
     backend(options.backend, options.io_type, options.strategy)
+    check_target(options.clock_ns, options.part)
+    if build:
+        tool(options.backend)
     factors = None if options.machine is None else _factors(made, options.machine)
     sizes = None
     if options.margin and options.io_type == STREAM:
@@ -209,7 +213,7 @@ def make(
         say=say,
     )
     if build:
-        vendor = synthesise(folder, say=say)
+        vendor = synthesise(folder, backend=options.backend, say=say)
     taken: tuple[Resources, ...] = () if vendor is None else (vendor.resources,)
     if options.io_type == STREAM:
         taken = hls_resources(made, sizes.depths if sizes else None, vendor, factors, options.strategy)

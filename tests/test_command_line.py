@@ -13,6 +13,7 @@ from hls_students import conv, student_of
 import distill
 import pacemaker
 from hw import student
+from hw.hls import vendor
 from hw.network import INPUT, Layer, Network, Shape, Size
 from sim import cosim
 
@@ -284,6 +285,40 @@ BAD = [
         ["generate", "run", "--out", "made", "--target", "rtl", "--machine", "line-64"],
         "machine line-64: the RTL project ",
     ),
+    *(
+        (
+            ["generate", "run", "--out", "made", "--target", "rtl", *words],
+            f"{words[0]}: it is of HLS projects only; leave it out, or take --target hls",
+        )
+        for words in (
+            ["--backend", "Vivado", "--build"],
+            ["--io", "io_parallel"],
+            ["--strategy", "Resource"],
+            ["--fifo-margin", "0"],
+            ["--clock-ns", "4"],
+            ["--part", "xc7z020clg400-1"],
+            ["--vendor-report", "missing"],
+            ["--build"],
+        )
+    ),
+    *(
+        (
+            ["generate", "run", "--out", "made", "--target", target, f"--{limit}", "0"],
+            f"machine {limit} 0: {limit} 0 was found, more than 0 is wanted",
+        )
+        for target in ("hls", "rtl")
+        for limit in ("macs", "dsp")
+    ),
+    (
+        ["generate", "run", "--out", "made", "--clock-ns", "nan"],
+        "clock-ns: nan was found, a period above 0 and below infinity is wanted",
+    ),
+    (["generate", "run", "--out", "made", "--part", "a;b"], "part: 'a;b' was found, a name such as "),
+    (
+        ["generate", "run", "--out", "made", "--backend", "Quartus", "--io", "io_parallel", "--build"],
+        "backend Quartus: its vendor's tool is not run here, those of Vitis and Vivado are; "
+        "leave out --build, and build the project as its README says",
+    ),
     (["synth", "run", "--part", "zynq-7021"], "part zynq-7021: "),
     (["synth", "run", "--machine", "line-64"], "machine line-64: synthesis is of a pipeline; take one, or a budget"),
     (["synth", "run", "--family", "xc7", "--part", "ecp5-85"], "family xc7: part ecp5-85 is counted as ecp5; "),
@@ -483,6 +518,30 @@ def test_sensor_says_whether_a_run_keeps_up(
 ) -> None:
     assert inside(["sensor", "run", "--pixel-mhz", "1", "--json"], monkeypatch) == 0
     assert json.loads(capsys.readouterr().out)["keeps_up"] is True
+
+
+def test_an_rtl_project_in_one_line_and_as_json(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", "run", "--target", "rtl", "--bram18", "0"]
+    assert inside([*words, "--out", "made", "--json"], monkeypatch) == 0
+    made = json.loads(capsys.readouterr().out)
+    sources = sorted(path.name for path in (place / "made" / "rtl").glob("*.sv"))
+    assert sorted(made.pop("sources")) == sources
+    assert made == {"folder": "made", "machine": "bram18 0", "layers": 1, "images": 3}
+    assert inside([*words, "--out", "other"], monkeypatch) == 0
+    told = f"other: 1 layers on bram18 0, {len(sources)} sources, 3 test images; README.md says how to run it\n"
+    assert capsys.readouterr().out == told
+
+
+def test_build_without_its_tool_is_told_before_anything_is_written(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(vendor, "TOOLS_OF", {"Vitis": ("no-such-tool",)})
+    assert inside(["generate", "run", "--out", "made", "--build"], monkeypatch) == 2
+    told = "pacemaker: synthesis of HLS needs no-such-tool on the PATH, and none was found\n"
+    assert capsys.readouterr().err.endswith(told)
+    assert not (place / "made").exists()
 
 
 def whole_or_beginning(sentence: str) -> str:

@@ -1,5 +1,6 @@
 """What a hardware engineer opens: test bench, constraints, scripts; and the cache of compiled simulations."""
 
+import os
 import subprocess
 import threading
 from pathlib import Path
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 
 from hw.errors import BadInput
+from hw.files import appearing
 from hw.hls import cache, compare, compiler_available, csim, generate, open_generated, testbench
 from hw.hls.csim import run_test_bench
+from hw.hls.project import check_folder
 from hw.hls.testbench import EXPECTED, FEATURES
 from hw.reference import forward
 
@@ -144,6 +147,33 @@ def test_a_cache_that_cannot_be_written_is_no_fault(tmp_path, monkeypatch):
     assert not cache.fetch("key", tmp_path / "found.so")
 
 
+@pytest.mark.parametrize("damage", [lambda data: data[:500], lambda data: b"y" + data[1:], lambda data: b""])
+def test_a_damaged_library_of_the_cache_is_dropped(tmp_path, damage):
+    library, found = tmp_path / "some.so", tmp_path / "found.so"
+    library.write_bytes(b"x" * 1000)
+    cache.keep("key", library)
+    assert cache.fetch("key", found)
+    assert found.read_bytes() == library.read_bytes()
+    found.unlink()
+    (kept,) = cache.folder().iterdir()
+    kept.write_bytes(damage(kept.read_bytes()))
+    assert not cache.fetch("key", found)
+    assert not kept.exists()
+    assert not found.exists()
+
+
+def test_without_a_home_there_is_no_cache(tmp_path, monkeypatch):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    library = tmp_path / "some.so"
+    library.write_bytes(b"x")
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", homeless)
+    cache.keep("key", library)
+    assert not cache.fetch("key", tmp_path / "found.so")
+
+
 def test_whoever_reads_the_cache_while_others_write_sees_whole_libraries(tmp_path):
     sizes = {str(number): 200_000 + number for number in range(4)}
     for name, size in sizes.items():
@@ -182,3 +212,83 @@ def test_numbers_are_written_as_each_test_bench_prints_them():
         *("0", "0.5", "-0.25", "3", "-2.5", "10.125"),
         "9.5367431640625e-07",
     ]
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "no JSON", '{"name": "an extension", "version": 3}', '{"network": "n", "student_sha256": ""}']
+)
+def test_force_does_not_replace_a_folder_with_the_manifest_of_something_else(tmp_path, text):
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(BadInput) as error:
+        generate(students.strided(), tmp_path, force=True)
+    assert str(error.value) == f"{tmp_path}: it is no HLS project of ours and is not replaced; name another folder"
+    assert (tmp_path / "manifest.json").read_text() == text
+
+
+def test_force_replaces_projects_of_older_versions(tmp_path):
+    check_folder(tmp_path, force=True)
+    for keys in ('"version": 1, "backend": "Vitis", "layers": []', '"student_sha256": "", "files": {}'):
+        (tmp_path / "manifest.json").write_text(f'{{"network": "n", {keys}}}')
+        check_folder(tmp_path, force=True)
+
+
+def test_force_replaces_the_folder_one_is_in_and_no_symbolic_link(tmp_path, monkeypatch):
+    folder = generate(students.strided(), tmp_path / "hls").folder
+    (folder / "old.txt").write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    with pytest.raises(BadInput) as error:
+        generate(students.strided(), link, force=True)
+    told = "it is a symbolic link and is not replaced; name the folder itself, or another one"
+    assert str(error.value) == f"{link}: {told}"
+    assert (folder / "old.txt").read_text() == "old"
+    monkeypatch.chdir(folder)
+    generate(students.strided(), Path(), force=True)
+    assert not (folder / "old.txt").exists()
+    assert open_generated(folder).manifest.network == students.strided().network.name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hls", "link"]
+
+
+@pytest.mark.parametrize("fails", ["place", "new"])
+def test_where_the_new_folder_cannot_be_moved_the_old_one_stays(tmp_path, monkeypatch, fails):
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "old.txt").write_text("old")
+    replace = Path.replace
+
+    def failing(path, target):
+        if path.name == {"place": "p", "new": "new"}[fails]:
+            raise OSError(13, "Permission denied")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    with pytest.raises(BadInput) as error, appearing(tmp_path / "p"):
+        pass
+    assert str(error.value) == f"{tmp_path / 'p'}: cannot be written (Permission denied)"
+    assert (tmp_path / "p" / "old.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["p"]
+
+
+def test_the_script_for_gxx_is_called_by_its_own_shell(tmp_path):
+    folder = generate(students.strided(), tmp_path / "hls").folder
+    assert "`./build_lib.sh` compiles" in (folder / "README.md").read_text()
+    assert (folder / "build_lib.sh").read_text().startswith("#!/bin/bash")
+    assert os.access(folder / "build_lib.sh", os.X_OK)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"clock_ns": 0.0}, "clock-ns: 0 was found, a period above 0 and below infinity is wanted"),
+        ({"clock_ns": -5.0}, "clock-ns: -5 was found, a period above 0 and below infinity is wanted"),
+        ({"clock_ns": float("inf")}, "clock-ns: inf was found, a period above 0 and below infinity is wanted"),
+        ({"clock_ns": float("nan")}, "clock-ns: nan was found, a period above 0 and below infinity is wanted"),
+        ({"part": ""}, "part: '' was found, a name such as xcvu13p-flga2577-2-e is wanted"),
+        ({"part": "a; exit"}, "part: 'a; exit' was found, a name such as xcvu13p-flga2577-2-e is wanted"),
+        ({"part": "a\n"}, "part: 'a\\n' was found, a name such as xcvu13p-flga2577-2-e is wanted"),
+    ],
+)
+def test_a_clock_and_a_part_that_no_tool_takes(tmp_path, options, sentence):
+    with pytest.raises(BadInput) as error:
+        generate(students.strided(), tmp_path / "hls", **options)
+    assert str(error.value) == sentence
+    assert list(tmp_path.iterdir()) == []

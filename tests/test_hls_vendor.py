@@ -213,6 +213,28 @@ def test_a_broken_report_is_told_in_a_sentence(tmp_path, key):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("key", ["csynth", "synth", "alone"])
+def test_a_report_of_another_design_is_refused(tmp_path, key):
+    reports = {
+        "csynth": csynth().replace(">student<", ">myproject<"),
+        "synth": vivado_synth().replace(": student", ": myproject"),
+    }
+    if key == "alone":
+        path = file(tmp_path, "csynth.xml", reports["csynth"])
+    else:
+        path = project(tmp_path / "hls", **({"csynth": csynth()} | {key: reports[key]}))
+    with pytest.raises(BadInput) as error:
+        vendor.read(path)
+    assert str(error.value) == f"{path}: a report of the design myproject was found, one of student is wanted"
+
+
+def test_reports_of_the_functions_below_the_top_are_no_other_design(tmp_path):
+    made = project(tmp_path / "hls", csynth=csynth())
+    inner = csynth().replace(">student<", ">conv_2d_cl<")
+    file(made / "student_prj" / "solution1" / "syn" / "report", "conv_2d_cl_csynth.xml", inner)
+    assert vendor.read(made).resources.lut == 8901
+
+
 def test_what_is_no_report_is_told(tmp_path):
     path = file(tmp_path, "letter.txt", "dear reader")
     told = "no report of a vendor's tool; a csynth.xml, a vivado_synth.rpt or a project's folder is wanted"
@@ -299,3 +321,18 @@ def test_a_failed_build_and_a_missing_tool_or_project_are_told(tmp_path, monkeyp
         vendor.synthesise(made)
     names = "vitis-run, vitis_hls, vivado_hls"
     assert str(error.value) == f"synthesis of HLS needs one of {names} on the PATH, and none was found"
+
+
+def test_each_backend_is_built_by_its_own_tools(tmp_path, monkeypatch):
+    fake_tool(tmp_path / "bin", "vivado_hls", monkeypatch)
+    assert vendor.tool() == vendor.tool("Vivado") == "vivado_hls"
+    with pytest.raises(MissingTool) as missing:
+        vendor.tool("Vitis")
+    told = "needs one of vitis-run, vitis_hls on the PATH, and none was found"
+    assert str(missing.value) == f"synthesis of HLS {told}"
+    with pytest.raises(BadInput) as error:
+        vendor.tool("Quartus")
+    assert str(error.value) == (
+        "backend Quartus: its vendor's tool is not run here, those of Vitis and Vivado are; "
+        "leave out --build, and build the project as its README says"
+    )

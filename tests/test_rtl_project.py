@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from random_networks import random_pipeline
@@ -104,6 +105,24 @@ def test_force_does_not_replace_what_is_no_project(tmp_path):
         write_project(student, pipeline, tmp_path / "mine", 2, force=True)
     assert str(error.value) == f"{tmp_path / 'mine'}: it is no RTL project, and is not replaced; name another folder"
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "dear"
+
+
+def test_force_replaces_the_folder_one_is_in_and_no_symbolic_link(tmp_path, monkeypatch):
+    student, pipeline = project(tmp_path / "p")
+    (tmp_path / "p" / "old.txt").write_text("old")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "p")
+    with pytest.raises(BadInput) as error:
+        write_project(student, pipeline, link, 2, force=True)
+    told = "it is a symbolic link and is not replaced; name the folder itself, or another one"
+    assert str(error.value) == f"{link}: {told}"
+    assert (tmp_path / "p" / "old.txt").read_text() == "old"
+    for inside, out in (("", "."), ("rtl", "..")):
+        monkeypatch.chdir(tmp_path / "p" / inside)
+        write_project(student, pipeline, Path(out), 2, force=True)
+        assert not (tmp_path / "p" / "old.txt").exists()
+        assert read_yaml(tmp_path / "p" / "machine.yaml", Pipeline) == pipeline
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "p"]
 
 
 @pytest.mark.parametrize("images", [0, 3])

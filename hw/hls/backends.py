@@ -1,5 +1,7 @@
 """What hls4ml's backends can do here: how data moves, the strategies, how g++ compiles their C simulation."""
 
+import math
+import re
 from types import MappingProxyType
 from typing import Literal
 
@@ -114,6 +116,18 @@ def strategy_named(name: str) -> Strategy:
         if name == strategy:
             return strategy
     raise BadInput(f"strategy {name}: wanted is one of {', '.join(STRATEGIES)}")
+
+
+def check_target(clock_ns: float, part: str | None) -> None:
+    """Refuse a clock or a part that no tool can take; they stand in the project's scripts as they are.
+
+    Raises:
+        BadInput: a period that is not above 0 and finite, or a part of other than letters, digits and `_ . + -`.
+    """
+    if not 0 < clock_ns < math.inf:
+        raise BadInput(f"clock-ns: {clock_ns:g} was found, a period above 0 and below infinity is wanted")
+    if part is not None and not re.fullmatch(r"[\w.+-]+", part, re.ASCII):
+        raise BadInput(f"part: {part!r} was found, a name such as {XILINX_PART} is wanted")
 
 
 def check_maps(network: Network, io_type: str) -> None:

@@ -2,28 +2,41 @@
 
 A library comes and goes by renaming, so that whoever runs at the same time sees a whole one or none; two that compile
 the same thing at once both keep theirs, and the last stays. The least recently used go where `LIMIT_BYTES` is passed.
+Behind a library stands its SHA-256, in the same file so that the two never part; one that is damaged is dropped.
 """
 
 import contextlib
+import hashlib
 import os
-import shutil
 import tempfile
 from pathlib import Path
 
 LIMIT_BYTES = 512 * 1024 * 1024
+_HASH_BYTES = hashlib.sha256().digest_size
+_NO_CACHE = (OSError, RuntimeError)
+"""What is no fault: a folder that cannot be used, or `Path.home` where there is no home."""
 
 
 def folder() -> Path:
-    """`pacemaker/csim` in $XDG_CACHE_HOME, or in ~/.cache."""
+    """`pacemaker/csim` in $XDG_CACHE_HOME, or in ~/.cache.
+
+    Raises:
+        RuntimeError: there is no home.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pacemaker" / "csim"
 
 
 def fetch(key: str, target: Path) -> bool:
-    """Copy the library of `key` to `target`, if there is one."""
-    kept = folder() / f"{key}.so"
+    """Copy the library of `key` to `target`, if there is one that is whole."""
     try:
-        _copy(kept, target)
-    except OSError:
+        kept = folder() / f"{key}.so"
+        data = kept.read_bytes()
+        library, digest = data[:-_HASH_BYTES], data[-_HASH_BYTES:]
+        if hashlib.sha256(library).digest() != digest:
+            kept.unlink(missing_ok=True)
+            return False
+        _write(target, library)
+    except _NO_CACHE:
         return False
     with contextlib.suppress(OSError):
         os.utime(kept)
@@ -32,18 +45,19 @@ def fetch(key: str, target: Path) -> bool:
 
 def keep(key: str, library: Path, limit_bytes: int = LIMIT_BYTES) -> None:
     """Keep a copy of `library` under `key`; a cache that cannot be written is no fault."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(*_NO_CACHE):
         folder().mkdir(parents=True, exist_ok=True)
-        _copy(library, folder() / f"{key}.so")
+        data = library.read_bytes()
+        _write(folder() / f"{key}.so", data + hashlib.sha256(data).digest())
         _shrink(limit_bytes)
 
 
-def _copy(source: Path, target: Path) -> None:
+def _write(target: Path, data: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
-        shutil.copyfile(source, temporary)
+        temporary.write_bytes(data)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -111,6 +111,16 @@ def open_generated(folder: Path) -> Generated:
     return Generated(folder, manifest)
 
 
+def is_ours(folder: Path) -> bool:
+    """Whether a folder holds the manifest of an HLS project, of whatever version: a file of that name is not enough."""
+    try:
+        keys = set(read_json(folder / MANIFEST, dict))
+    except BadInput:
+        return False
+    named = "network" in keys and ("student_sha256" in keys or {"version", "backend"} <= keys)
+    return named and not keys.isdisjoint({"files", "layers"})
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write `manifest.json`, atomically."""
     write_json(folder / MANIFEST, manifest)

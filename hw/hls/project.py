@@ -4,8 +4,6 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import shutil
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,17 +12,17 @@ from typing import Any
 import msgspec
 
 from hw.errors import BadInput, need
-from hw.files import make_folder, write_text
+from hw.files import appearing, refuse_link, write_text
 from hw.hls import backends, fifos, readme, reuse, testbench
 from hw.hls.backends import AUTO, STREAM, TESTED, Strategy
 from hw.hls.layers import identifiers, layer_list, precisions, result_type
 from hw.hls.manifest import (
-    MANIFEST,
     VERSION,
     Generated,
     LayerRecord,
     Manifest,
     file_hashes,
+    is_ours,
     open_generated,
     student_hash,
     write_manifest,
@@ -60,12 +58,14 @@ def generate(
     backend's own where none is given. `force` replaces an earlier project, and nothing else.
 
     Raises:
-        BadInput: the folder exists, a backend, edge or reuse factor is unknown, or an accumulator is too narrow.
+        BadInput: the folder exists, a backend, edge, clock, part or reuse factor cannot be used, or an accumulator is
+            too narrow.
         DoesNotFit: a layer too large to be unrolled, or for io_parallel a map too large for registers.
         UnsupportedLayer: a layer that hls4ml does not execute.
         MissingTool: hls4ml is not installed, or da4ml where distributed arithmetic is asked for.
     """
     check_folder(folder, force)
+    backends.check_target(clock_ns, part)
     hls4ml = need("hls4ml", "hls", "generating HLS")
     target = backends.backend(backend, io_type, strategy)
     if hls4ml.__version__ not in TESTED:
@@ -80,7 +80,7 @@ def generate(
     layers = layer_list(prepared, names, io_type, strategy)
     config = _config(prepared, names, factors, strategy)
     settings = {"Backend": backend, "IOType": io_type, "Part": part or target.part, "ClockPeriod": clock_ns}
-    with _appearing(folder) as temporary:
+    with appearing(folder) as temporary:
         progress("building hls4ml's graph")
         with _quiet():
             model = _graph(settings | config | {"OutputDir": str(temporary)}, layers)
@@ -131,28 +131,9 @@ def check_folder(folder: Path, force: bool) -> None:
         return
     if not force:
         raise BadInput(f"{folder}: it exists already; name another folder, or replace it with --force")
-    if not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file()):
+    refuse_link(folder)
+    if not folder.is_dir() or (any(folder.iterdir()) and not is_ours(folder)):
         raise BadInput(f"{folder}: it is no HLS project of ours and is not replaced; name another folder")
-
-
-@contextlib.contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its name, and its place, only when the block ends well."""
-    make_folder(folder.parent)
-    try:
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise BadInput(f"{folder.parent}: cannot be written ({error.strerror})") from error
-    try:
-        (temporary / "new").mkdir()
-        yield temporary / "new"
-        if folder.exists():
-            folder.replace(temporary / "old")
-        (temporary / "new").replace(folder)
-    except OSError as error:
-        raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager

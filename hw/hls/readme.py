@@ -52,7 +52,7 @@ The top function is `{top}` in `firmware/{top}.cpp`. It reads {rows}x{cols} pixe
 
 With {backend.tool} on the path, in this folder: `{backend.command}` simulates and synthesises
 (`build_opt.tcl`, where there is one, holds the switches; cosimulation also checks the FIFO depths).
-Without it, `sh build_lib.sh` compiles the C simulation with g++.
+Without it, `./build_lib.sh` compiles the C simulation with g++.
 
 `{top}_test.cpp` is the test bench. It reads test images from `{testbench.FEATURES}` and writes what it found to
 `{testbench.results(backend)}`; that file must equal `{testbench.EXPECTED}`,

@@ -26,6 +26,8 @@ TOOLS = {
     "vitis_hls": ("-f", "build_prj.tcl"),
     "vivado_hls": ("-f", "build_prj.tcl"),
 }
+TOOLS_OF = {"Vitis": ("vitis-run", "vitis_hls"), "Vivado": ("vivado_hls",)}
+"""The tools that build a backend's project; those of other backends are not run here."""
 LOG = "vendor.log"
 TOP = "student"
 _STAGES = ("ImplementationReport", "VivadoSynthReport", "CSynthesisReport")
@@ -60,7 +62,7 @@ def read(path: Path) -> VendorReport:
     """The report in a project's folder, or in a file.
 
     Raises:
-        BadInput: there is none, or hls4ml's parser cannot read it.
+        BadInput: there is none, it is of another design, or hls4ml's parser cannot read it.
         MissingTool: hls4ml is not installed.
     """
     if path.is_dir():
@@ -71,25 +73,42 @@ def read(path: Path) -> VendorReport:
         return _report(path, Path(scratch))
 
 
-def tool() -> str | None:
-    """The vendor's HLS tool on the PATH, if any."""
-    return next((name for name in TOOLS if shutil.which(name)), None)
+def tool(backend: str | None = None) -> str:
+    """The vendor's HLS tool on the PATH: one for projects of `backend`, or any.
+
+    Raises:
+        BadInput: a backend whose tool is not run here.
+        MissingTool: no tool is on the PATH.
+    """
+    if backend is not None and backend not in TOOLS_OF:
+        raise BadInput(
+            f"backend {backend}: its vendor's tool is not run here, those of {' and '.join(TOOLS_OF)} are; "
+            "leave out --build, and build the project as its README says"
+        )
+    names = tuple(TOOLS) if backend is None else TOOLS_OF[backend]
+    found = next((name for name in names if shutil.which(name)), None)
+    if found is None:
+        one_of = "one of " if len(names) > 1 else ""
+        raise MissingTool(f"synthesis of HLS needs {one_of}{', '.join(names)} on the PATH, and none was found")
+    return found
 
 
 def synthesise(
-    folder: Path, *, cosim: bool = False, vsynth: bool = False, say: Callable[[str], None] = lambda message: None
+    folder: Path,
+    *,
+    backend: str | None = None,
+    cosim: bool = False,
+    vsynth: bool = False,
+    say: Callable[[str], None] = lambda message: None,
 ) -> VendorReport:
     """Build the project in `folder` with the tool on the PATH, by hls4ml's own script, and read what it reports.
 
     `cosim` runs its C/RTL simulation too, which alone can show a FIFO that is too small; `vsynth` Vivado's synthesis.
 
     Raises:
-        MissingTool: no tool is on the PATH.
-        BadInput: no project, the build fails, or its report cannot be read.
+        MissingTool, BadInput: as `tool`; or no project, the build fails, or its report cannot be read.
     """
-    name = tool()
-    if name is None:
-        raise MissingTool(f"synthesis of HLS needs one of {', '.join(TOOLS)} on the PATH, and none was found")
+    name = tool(backend)
     if not (folder / "build_prj.tcl").is_file():
         raise BadInput(f"{folder}: no HLS project here (build_prj.tcl is missing); make one with: pacemaker generate")
     steps = {"reset": 1, "csim": 0, "synth": 1, "cosim": cosim, "validation": 0, "export": 0, "vsynth": vsynth}
@@ -131,6 +150,7 @@ def _report(path: Path, folder: Path) -> VendorReport:
     stage = next((name for name in _STAGES if found.get(name)), None)
     if stage is None:
         raise BadInput(f"{path}: no report of a vendor's tool was found; a csynth.xml or a vivado_synth.rpt is wanted")
+    _check_design(path, folder)
     synthesis, simulation = found.get("CSynthesisReport", {}), found.get("CosimReport", {})
     name, version = _tool_of(folder, stage)
     counts = _counts(path, stage, found[stage])
@@ -165,6 +185,22 @@ def _parsed(path: Path, folder: Path) -> Mapping[str, Mapping[str, Any]]:
         told = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(f"{path}: hls4ml's parser cannot read its reports ({told}); build the project again") from error
     return found or {}
+
+
+def _check_design(path: Path, folder: Path) -> None:
+    """Refuse reports that name another top than `TOP`; those of the functions below it lie beside them."""
+    names = []
+    for file in sorted(folder.glob("*_prj/*/syn/report/*_csynth.xml")):
+        if file.name == f"{file.parents[3].name.removesuffix('_prj')}_csynth.xml":
+            root = XML.fromstring(read_bytes(file))  # noqa: S314  # entities are refused before
+            names.append(root.findtext("./UserAssignments/TopModelName"))
+    rows = folder / "vivado_synth.rpt"
+    if rows.is_file():
+        row = re.search(r"^\| Design +: +(\S+)", rows.read_text(encoding="utf-8", errors="replace"), re.MULTILINE)
+        names.append(row[1] if row else None)
+    for name in names:
+        if name is not None and name.strip() != TOP:
+            raise BadInput(f"{path}: a report of the design {name.strip()} was found, one of {TOP} is wanted")
 
 
 def _counts(path: Path, stage: str, found: Mapping[str, Any]) -> dict[str, int]:

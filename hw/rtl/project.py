@@ -1,13 +1,11 @@
 """A student as a SystemVerilog project: sources, weights, constraints, a test bench with real images, a README."""
 
-import shutil
-import tempfile
 from pathlib import Path
 
 from hw import reference
 from hw.accelerator import Pipeline
 from hw.errors import BadInput
-from hw.files import make_folder, write_text, write_yaml
+from hw.files import appearing, refuse_link, write_text, write_yaml
 from hw.fixed import Integers
 from hw.network import INPUT
 from hw.rtl.engines import hex_words
@@ -140,18 +138,18 @@ def write_project(
     """Write the project into `out`; with `force` in the place of one that is there. Nothing half-written stays.
 
     Raises:
-        BadInput: `out` exists, more images than the student has, or the machine does not belong to the student.
+        BadInput: `out` exists, or is a symbolic link; more images than the student has; or the machine does not belong
+            to the student.
         UnsupportedLayer: a layer that the RTL does not do.
     """
     if not 1 <= images <= len(student.images):
         raise BadInput(f"images: {images} was found, 1 to {len(student.images)} are wanted, the student's test images")
-    if out.exists() and not force:
+    if (out.exists() or out.is_symlink()) and not force:
         raise BadInput(f"{out}: it exists already; name another folder, or replace it with --force")
+    refuse_link(out)
     if out.exists() and not (out / "rtl" / f"{TOP}.sv").is_file():
         raise BadInput(f"{out}: it is no RTL project, and is not replaced; name another folder")
-    make_folder(out.parent)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as temporary:
-        folder = Path(temporary) / "project"
+    with appearing(out) as folder:
         design = write(student, pipeline, folder)
         _write_bench(student, design, folder / "sim", images)
         write_text(folder / "synth" / "harness.sv", harness(design))
@@ -159,9 +157,6 @@ def write_project(
         _write_constraints(folder / "constraints", pipeline.clock_mhz)
         write_yaml(folder / "machine.yaml", pipeline)
         write_text(folder / "README.md", _readme(student, pipeline, design, images))
-        if out.exists():
-            shutil.rmtree(out)
-        folder.rename(out)
     return design
 
 
