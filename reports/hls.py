@@ -11,7 +11,7 @@ from hw import student
 from hw.accelerator import LineEngine, Machine
 from hw.errors import BadInput, Deadlock
 from hw.hls import Manifest, fifos, reuse, student_project
-from hw.hls.backends import AUTO, STREAM, Strategy, backend, check_target
+from hw.hls.backends import AUTO, STREAM, Strategy, backend, check_target, one_sum
 from hw.hls.estimate import Bits, equal_bits, estimate, project_depth, student_bits
 from hw.hls.passes import prepare
 from hw.hls.project import check_folder
@@ -193,7 +193,7 @@ def make(
     check_target(options.clock_ns, options.part)
     if build:
         tool(options.backend)
-    factors = None if options.machine is None else _factors(made, options.machine)
+    factors = None if options.machine is None else _factors(made, options)
     sizes = None
     if options.margin and options.io_type == STREAM:
         fifos.check_margin(options.margin)
@@ -220,11 +220,12 @@ def make(
     return HlsReport(project.manifest, sizes, taken, vendor)
 
 
-def _factors(made: Student, machine: Machine) -> dict[str, int]:
-    pipeline = settled(made.network, machine, precision_of(made))
+def _factors(made: Student, options: Options) -> dict[str, int]:
+    assert options.machine is not None
+    pipeline = settled(made.network, options.machine, precision_of(made))
     if isinstance(pipeline, LineEngine):
         raise BadInput(f"machine {pipeline.name}: a line engine has no foldings; reuse factors want a pipeline")
-    return reuse.from_pipeline(made.network, pipeline)
+    return reuse.from_pipeline(made.network, pipeline, one_sum=one_sum(options.backend, options.io_type))
 
 
 def show(console: Console, report: HlsReport) -> None:

@@ -10,7 +10,7 @@ from random_networks import random_network
 from hw.accelerator import Budget
 from hw.errors import BadInput, DoesNotFit, MissingTool, UnsupportedLayer
 from hw.fixed import Format
-from hw.hls import compare, compiler_available, generate, layers, passes, project, reuse
+from hw.hls import backends, compare, compiler_available, generate, layers, passes, project, reuse
 from hw.hls.backends import BACKENDS, TESTED
 from hw.hls.layers import identifiers, layer_list
 from hw.hls.passes import prepare, widen_means
@@ -54,7 +54,8 @@ def test_strategies(strategy, backend, io_type, tmp_path):
     if strategy == "distributed_arithmetic":
         pytest.importorskip("da4ml")
     student = students.residual(images=20)
-    folded = reuse.from_pipeline(student.network, pipeline(student.network, Budget("12 multipliers", macs=16)))
+    machine = pipeline(student.network, Budget("12 multipliers", macs=16))
+    folded = reuse.from_pipeline(student.network, machine, one_sum=backends.one_sum(backend, io_type))
     factors = folded if strategy == "Resource" else None
     generated = exact(student, tmp_path, backend=backend, io_type=io_type, strategy=strategy, reuse_factors=factors)
     found = {layer.strategy for layer in generated.manifest.layers if layer.hls_class in ("Conv2D", "Dense")}
@@ -150,11 +151,28 @@ def test_quartus_cannot_write_many_weights_with_reuse(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize("backend", ["Vitis", "Quartus", "Catapult"])
-def test_many_weights_with_reuse_in_parallel(backend, tmp_path):
+@pytest.mark.parametrize(("backend", "factor"), [("Vitis", 96), ("Vivado", 96), ("Quartus", 192), ("Catapult", 192)])
+def test_many_weights_with_reuse_in_parallel(backend, factor, tmp_path):
     network = Network("net", Shape(2, 4, 32), (students.conv("many", INPUT, 32, (1, 3)),))
     student = students.student_of(network, 0, 20)
-    exact(student, tmp_path, backend=backend, io_type="io_parallel", reuse_factors={"many": 192})
+    exact(student, tmp_path, backend=backend, io_type="io_parallel", reuse_factors={"many": factor})
+
+
+@pytest.mark.parametrize("backend", ["Vitis", "Vivado"])
+def test_a_multiplier_of_whole_maps_serves_one_sum(backend, tmp_path):
+    student = students.student_of(Network("net", Shape(2, 4, 4), (students.conv("c", INPUT, 8, (1, 3)),)), 0, 2)
+    with pytest.raises(BadInput) as told:
+        generate(student, tmp_path / "hls", backend=backend, io_type="io_parallel", reuse_factors={"c": 24})
+    assert str(told.value) == "layer c: reuse factor 24 cannot be built; the nearest that can is 12"
+
+
+@pytest.mark.slow
+@needs_compiler
+def test_vitis_computes_a_second_sum_of_whole_maps_wrongly(tmp_path, monkeypatch):
+    monkeypatch.setattr(backends, "one_sum", lambda backend, io_type: False)
+    student = students.student_of(Network("net", Shape(2, 4, 4), (students.conv("c", INPUT, 8, (1, 3)),)), 0, 4)
+    generated = generate(student, tmp_path / "hls", io_type="io_parallel", reuse_factors={"c": 24})
+    assert not compare(student, generated).exact, "this hls4ml is right: hw.hls.backends.one_sum can go for Vitis"
 
 
 def test_hls4ml_silently_takes_another_reuse_factor(tmp_path):

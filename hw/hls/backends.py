@@ -130,6 +130,14 @@ def check_target(clock_ns: float, part: str | None) -> None:
         raise BadInput(f"part: {part!r} was found, a name such as {XILINX_PART} is wanted")
 
 
+def one_sum(backend_name: str, io_type: str) -> bool:
+    """Whether a multiplier must serve one sum only: reuse factors above a sum's terms are computed wrongly.
+
+    hls4ml's `conv_2d_resource_cl` for whole maps; Vivado's asserts it, Vitis' is silent and wrong.
+    """
+    return io_type == PARALLEL and backend_name in ("Vitis", "Vivado")
+
+
 def check_maps(network: Network, io_type: str) -> None:
     """Refuse a network whose maps are too large for registers.
 

@@ -76,7 +76,7 @@ def generate(
     backends.check_maps(prepared.network, io_type)
     names = identifiers((INPUT, *prepared.network.by_name))
     depths = _depths(student, fifo_depths or {}, io_type)
-    factors = reuse.choose(prepared.network, reuse_factors or {}, strategy)
+    factors = reuse.choose(prepared.network, reuse_factors or {}, strategy, one_sum=backends.one_sum(backend, io_type))
     layers = layer_list(prepared, names, io_type, strategy)
     config = _config(prepared, names, factors, strategy)
     settings = {"Backend": backend, "IOType": io_type, "Part": part or target.part, "ClockPeriod": clock_ns}

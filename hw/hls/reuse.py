@@ -12,17 +12,21 @@ UNROLL_LIMIT = 4096
 """Multipliers of one layer at most: what hls4ml sets as Vitis' `maximum_size` of a complete partition."""
 
 
-def allowed(network: Network, layer: Layer) -> tuple[int, ...]:
+def allowed(network: Network, layer: Layer, one_sum: bool = False) -> tuple[int, ...]:
     """The reuse factors of a conv that hls4ml's Resource strategy computes rightly, least first.
 
     They are the divisors of the terms of a sum, and the terms times the divisors of the outputs; hls4ml silently takes
-    the nearest of them instead of another.
+    the nearest of them instead of another. With `one_sum` (`backends.one_sum`) a multiplier serves no second sum.
     """
     terms, outputs = _sizes(network, layer)
+    if one_sum:
+        return tuple(_divisors(terms))
     return tuple(sorted({*_divisors(terms), *(terms * d for d in _divisors(outputs))}))
 
 
-def choose(network: Network, given: Mapping[str, int], strategy: Strategy = AUTO) -> dict[str, int]:
+def choose(
+    network: Network, given: Mapping[str, int], strategy: Strategy = AUTO, *, one_sum: bool = False
+) -> dict[str, int]:
     """A reuse factor for every layer: the one given, else the least that keeps a conv within `UNROLL_LIMIT`.
 
     `Latency` and `distributed_arithmetic` unroll a layer whole, so that their factor is 1.
@@ -32,7 +36,7 @@ def choose(network: Network, given: Mapping[str, int], strategy: Strategy = AUTO
         DoesNotFit: a conv of more products than are unrolled.
     """
     for name, factor in given.items():
-        _check(network, name, factor)
+        _check(network, name, factor, one_sum)
     factors = {layer.name: given.get(layer.name, _default(network, layer, strategy)) for layer in network.layers}
     for layer in network.layers:
         if layer.kind == "conv":
@@ -50,7 +54,7 @@ def strategy(factor: int, asked: Strategy = AUTO, kind: str = "conv") -> str:
     return asked if asked != AUTO else LATENCY if factor == 1 else RESOURCE
 
 
-def from_pipeline(network: Network, pipeline: Pipeline) -> dict[str, int]:
+def from_pipeline(network: Network, pipeline: Pipeline, *, one_sum: bool = False) -> dict[str, int]:
     """The reuse factor of every conv that comes nearest to a pipeline's folding, terms x outputs / (pe x simd).
 
     Nearest by ratio, of the factors that hls4ml computes; of two equally near the smaller, which is the faster one.
@@ -58,16 +62,16 @@ def from_pipeline(network: Network, pipeline: Pipeline) -> dict[str, int]:
     Raises:
         BadInput: a conv that the pipeline has no engine for.
     """
-    return {layer.name: _folded(network, layer, pipeline) for layer in network.layers if layer.kind == "conv"}
+    return {layer.name: _folded(network, layer, pipeline, one_sum) for layer in network.layers if layer.kind == "conv"}
 
 
-def _folded(network: Network, layer: Layer, pipeline: Pipeline) -> int:
+def _folded(network: Network, layer: Layer, pipeline: Pipeline, one_sum: bool) -> int:
     engine = pipeline.engines.get(layer.name)
     if engine is None:
         raise BadInput(f"layer {layer.name}: machine {pipeline.name} has no engine for it; fold this network again")
     terms, outputs = _sizes(network, layer)
     wanted = terms * outputs / (engine.pe * engine.simd)
-    return min(allowed(network, layer), key=lambda factor: (abs(math.log(factor / wanted)), factor))
+    return min(allowed(network, layer, one_sum), key=lambda factor: (abs(math.log(factor / wanted)), factor))
 
 
 def _sizes(network: Network, layer: Layer) -> tuple[int, int]:
@@ -86,11 +90,11 @@ def _default(network: Network, layer: Layer, strategy: Strategy) -> int:
     return next(fitting)
 
 
-def _check(network: Network, name: str, factor: int) -> None:
+def _check(network: Network, name: str, factor: int, one_sum: bool) -> None:
     layer = network.by_name.get(name)
     if layer is None or layer.kind != "conv":
         raise BadInput(f"layer {name}: a reuse factor was given, but there is no convolution of that name")
-    factors = allowed(network, layer)
+    factors = allowed(network, layer, one_sum)
     if factor not in factors:
         nearest = min(factors, key=lambda other: abs(other - factor))
         raise BadInput(f"layer {name}: reuse factor {factor} cannot be built; the nearest that can is {nearest}")
