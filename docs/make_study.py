@@ -2,7 +2,7 @@
 
 Trains the recipes in docs/study/ in the order of `PARTS` and writes docs/study/<part>.csv after each of them. Stopped
 at any point and started again it goes on where it was; weights stay in runs/study/, and what an earlier part has
-trained is not trained again. Test images are looked at in the parts `decide` and `carry-*` alone.
+trained is not trained again. The screen, which is all there is yet, looks at validation images alone.
 """
 
 import argparse
@@ -19,6 +19,7 @@ HERE = Path(__file__).parent / "study"
 RUNS = Path(__file__).parent.parent / "runs" / "study"
 PARTS = ("screen-skip", "screen-keep", "screen-rows")
 FINAL = ("decide", "carry")
+"""Parts whose names begin so, still to come, are measured on test images too."""
 COLUMNS = ("stage", "seed", "loss", "validation", "test")
 
 

@@ -59,7 +59,8 @@ def _input(student: Student, pipeline: Pipeline, layer: Layer) -> Parameters:
     return {"IN_BITS": fmt.width, "IN_SIGNED": int(fmt.signed), "LATENCY": latency}
 
 
-def _geometry(network: Network, layer: Layer) -> Parameters:
+def geometry(network: Network, layer: Layer) -> Parameters:
+    """Sizes of a windowed layer's maps and kernel."""
     source, target = network.input_shape(layer), network.shapes[layer.name]
     return {
         "ROWS": source.rows,
@@ -72,7 +73,8 @@ def _geometry(network: Network, layer: Layer) -> Parameters:
     }
 
 
-def _steps(layer: Layer) -> Parameters:
+def steps(layer: Layer) -> Parameters:
+    """How its window walks."""
     return {
         "STRIDE_ROWS": layer.stride.rows,
         "STRIDE_COLS": layer.stride.cols,
@@ -85,8 +87,8 @@ def _conv(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, na
     network = student.network
     sums = accumulator(student, layer)
     parameters = {
-        **_geometry(network, layer),
-        **_steps(layer),
+        **geometry(network, layer),
+        **steps(layer),
         "OUT_CHANNELS": network.shapes[layer.name].channels,
         "CAPACITY": window_pixels(network, pipeline, layer),
         "PE": engine.pe,
@@ -190,7 +192,7 @@ def _bits(values: list[int], width: int) -> str:
 def _pool(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) -> Parameters:
     network = student.network
     parameters: Parameters = {
-        **_geometry(network, layer),
+        **geometry(network, layer),
         "PE": engine.pe,
         **_input(student, pipeline, layer),
         **_result(student, layer),
@@ -204,7 +206,7 @@ def _pool(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) ->
     capacity = window_pixels(network, pipeline, layer)
     return {
         **parameters,
-        **_steps(layer),
+        **steps(layer),
         "MEAN": int(layer.kind == "mean"),
         "CAPACITY": capacity,
         "RADIX": _radix(layer.taps),

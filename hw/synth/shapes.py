@@ -103,10 +103,10 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
         common |= _sums(widths, layer)
     if layer.kind == "affine":
         return "pm_affine", {**common, "CHANNELS": widths.network.shapes[layer.name].channels}
-    common |= _geometry(widths.network, layer)
+    common |= engines.geometry(widths.network, layer)
     if layer.accumulates:
         return "pm_mean", {**common, **_division(widths, layer)}
-    common |= _steps(layer) | {"CAPACITY": fit.window_pixels(widths.network, pipeline, layer)}
+    common |= engines.steps(layer) | {"CAPACITY": fit.window_pixels(widths.network, pipeline, layer)}
     if layer.kind == "conv":
         outputs = widths.network.shapes[layer.name].channels
         return "pm_conv", {**common, "SIMD": folding.simd, "RADIX": _radix(folding.simd), "OUT_CHANNELS": outputs}
@@ -114,28 +114,6 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
     if layer.kind == "mean":
         return "pm_pool", {**common, **_division(widths, layer)}
     return "pm_pool", {**common, "SHIFT": source.fraction - out.fraction}
-
-
-def _geometry(network: Network, layer: Layer) -> Parameters:
-    source, target = network.input_shape(layer), network.shapes[layer.name]
-    return {
-        "ROWS": source.rows,
-        "COLS": source.cols,
-        "CHANNELS": source.channels,
-        "OUT_ROWS": target.rows,
-        "OUT_COLS": target.cols,
-        "KERNEL_ROWS": layer.kernel.rows,
-        "KERNEL_COLS": layer.kernel.cols,
-    }
-
-
-def _steps(layer: Layer) -> Parameters:
-    return {
-        "STRIDE_ROWS": layer.stride.rows,
-        "STRIDE_COLS": layer.stride.cols,
-        "TOP": layer.padding.top,
-        "LEFT": layer.padding.left,
-    }
 
 
 def _radix(count: int) -> int:
