@@ -1,0 +1,359 @@
+"""A design space in YAML: which networks, which machines, what is wanted of them.
+
+Networks are dear (each is trained), machines are cheap (each is simulated); a design is one of either. Everything here
+is plain data, checked at birth, and needs no torch: what the words of the network axes mean is `distill`'s matter
+(`reports.sweep.trainings`).
+"""
+
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hw.accelerator import BUDGET_CLOCK_MHZ, Budget, LineEngine, Machine, machine
+from hw.errors import BadInput, nearest
+from hw.files import read_yaml
+from reports.sweep import columns
+from reports.sweep.constraints import Constraint, contradiction, parse
+
+Scalar = int | float | str
+MOST_MACHINES = 10_000_000
+"""Machines of one space: their list must fit into memory."""
+MOST_NETWORKS = 100_000
+
+
+class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Numbers from `first` to `last`, both meant: `step` is added, or `factor` multiplied; one of the two is wanted."""
+
+    first: float
+    last: float
+    step: float | None = None
+    factor: float | None = None
+
+    def __post_init__(self) -> None:
+        if (self.step is None) == (self.factor is None):
+            raise BadInput("range: either a step or a factor is wanted")
+        by_step = self.step is not None and self.step > 0
+        by_factor = self.factor is not None and self.factor > 1 and self.first > 0
+        if not (by_step or by_factor) or not -math.inf < self.first <= self.last < math.inf:
+            raise BadInput(
+                f"range: first {self.first:g}, last {self.last:g}, step {self.step}, factor {self.factor} were found; "
+                "first up to last, and a step above 0 or a factor above 1 (then first above 0) are wanted"
+            )
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All of them; whole ones as integers."""
+        found: list[float] = []
+        count = 0
+        while True:
+            # Not added up, so that 0.1 ten times is 1; a little slack lets the last one in.
+            step = self.first + count * self.step if self.step is not None else self.first * (self.factor or 1) ** count
+            if step > self.last * (1 + 1e-12) + 1e-12 or count > MOST_MACHINES:
+                return tuple(found)
+            found.append(int(step) if step == int(step) else step)
+            count += 1
+
+
+Values = tuple[Scalar, ...] | Range
+
+
+class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One network of a space: a student, or with `filters: full` the NxN network that would teach it.
+
+    `pacemaker` is none (labels alone), teacher (plain distillation) or a kind of pacemaker with its `schedule` and, for
+    a committee, its number of 1xN `students`. `bits` are those of weights and activations.
+    """
+
+    family: str = "wrn"
+    depth: int = 10
+    width: int = 1
+    filters: Literal["row", "full"] = "row"
+    n: int = 3
+    rows: Literal["skip", "keep", "mean"] = "keep"
+    head: Literal["global", "rows"] = "global"
+    stem: Literal["row", "full"] = "row"
+    pacemaker: str = "logits"
+    schedule: str = "pacemaker"
+    students: int = 1
+    alpha: float = 0.5
+    temperature: float = 4.0
+    bits: int = 8
+
+    @property
+    def plain(self) -> "Design":
+        """Itself without what does not matter to it: two designs that are alike have the same plain one."""
+        default, without = Design(), {}
+        if self.filters == "full":
+            without = dict.fromkeys(("rows", "head", "stem"), None)
+        if self.filters == "full" or self.pacemaker == "none":
+            without |= dict.fromkeys(("schedule", "students", "alpha", "temperature"), None)
+        if self.pacemaker == "teacher":
+            without |= dict.fromkeys(("schedule", "students"), None)
+        if self.pacemaker not in ("logits", "set"):
+            without["students"] = None
+        kept = {key: getattr(default, key) for key in without}
+        if self.filters == "full":
+            kept["pacemaker"] = "none"
+        return msgspec.structs.replace(self, **kept)
+
+    @property
+    def name(self) -> str:
+        """Short, and unique in a space: "wrn-10-1 1x3 skip global logits-pacemaker 8 bit"."""
+        size = f"{self.family}-{self.depth}-{self.width}"
+        if self.filters == "full":
+            return f"{size} {self.n}x{self.n} {self.bits} bit"
+        stem = "" if self.stem == "row" else f" {self.stem} stem"
+        return f"{size} 1x{self.n} {self.rows} {self.head}{stem} {self._taught} {self.bits} bit"
+
+    @property
+    def _taught(self) -> str:
+        if self.pacemaker == "none":
+            return "alone"
+        told = f"a{self.alpha:g} T{self.temperature:g}"
+        if self.pacemaker == "teacher":
+            return f"kd {told}"
+        count = f"-{self.students}" if self.students > 1 else ""
+        return f"{self.pacemaker}{count}-{self.schedule} {told}"
+
+
+AXES = tuple(field.name for field in msgspec.structs.fields(Design))
+
+
+class Halving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Successive halving (Jamieson and Talwalkar 2016): rung by rung more epochs and seeds for fewer networks.
+
+    The best share `keep` of a rung, by mean validation accuracy, goes on to the next one. `epochs` and `seeds` have an
+    entry a rung; the last rung's accuracy is what counts, and a network that did not reach it is no candidate.
+    """
+
+    epochs: tuple[int, ...]
+    seeds: tuple[int, ...]
+    keep: float = 0.5
+
+    def __post_init__(self) -> None:
+        if len(self.epochs) != len(self.seeds) or not self.epochs:
+            raise BadInput(
+                f"halving: {len(self.epochs)} epochs and {len(self.seeds)} seeds were found, as many of both are wanted"
+            )
+        if min(*self.epochs, *self.seeds, 1) < 1 or not 0 < self.keep < 1:
+            raise BadInput("halving: epochs and seeds of at least 1 and a keep between 0 and 1 are wanted")
+
+
+class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Networks to be trained: a recipe for data, training and quantisation, and axes; or given ones as they are.
+
+    `given` are presets, ONNX files and folders of runs, which are simulated and not trained; only runs have an
+    accuracy. `teachers` adds the NxN network of every student.
+    """
+
+    recipe: str = ""
+    axes: dict[str, Values] = {}
+    teachers: bool = False
+    halving: Halving | None = None
+    given: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if bool(self.recipe) == bool(self.given):
+            raise BadInput("networks: either a recipe (to be trained) or given ones are wanted")
+        if self.given and (self.axes or self.halving or self.teachers):
+            raise BadInput("networks: given ones have no axes, halving or teachers; those belong to a recipe")
+        for name in self.axes:
+            if name not in AXES:
+                raise BadInput(f"networks: no axis {name!r}{nearest(name, AXES)}")
+
+
+MachineKind = Literal["pipeline", "line_engine"]
+_RECORDS: dict[str, type[Budget] | type[LineEngine]] = {"pipeline": Budget, "line_engine": LineEngine}
+_FIXED = ("name", "source")
+
+
+def machine_axes(kind: str) -> tuple[str, ...]:
+    """What may differ between the machines of a kind: the fields of their records."""
+    fields = msgspec.structs.fields(_RECORDS[kind])
+    return tuple(field.name for field in fields if field.name not in _FIXED)
+
+
+class Machines(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Machines of one kind: every combination of the axes' values, the rest as in the preset or file `base`."""
+
+    kind: MachineKind
+    axes: dict[str, Values] = {}
+    base: str = ""
+
+    def __post_init__(self) -> None:
+        known = machine_axes(self.kind)
+        for name in self.axes:
+            if name not in known:
+                raise BadInput(f"machines: a {self.kind} has no axis {name!r}{nearest(name, known)}")
+
+    @property
+    def lists(self) -> dict[str, tuple[Scalar, ...]]:
+        """The values of every axis, by its name."""
+        return {name: values_of(f"machines: axis {name}", given) for name, given in self.axes.items()}
+
+    def __len__(self) -> int:
+        return math.prod(len(values) for values in self.lists.values())
+
+    def __iter__(self) -> Iterator[Machine]:
+        """All of them, the last axis fastest.
+
+        Raises:
+            BadInput: no such base, or a value that the machine's record refuses.
+        """
+        base, lists = self._base, self.lists
+        for values in itertools.product(*lists.values()):
+            fields = dict(zip(lists, values, strict=True))
+            told = " ".join(f"{key}={value}" for key, value in fields.items())
+            plain = {**base, **fields, "name": f"{self.base or self.kind} {told}".strip()}
+            try:
+                yield msgspec.convert(plain, _RECORDS[self.kind])
+            except msgspec.ValidationError as error:
+                raise BadInput(f"machines: {told}: {error}") from error
+
+    @property
+    def _base(self) -> dict[str, object]:
+        if not self.base and self.kind == "pipeline":
+            return {"clock_mhz": BUDGET_CLOCK_MHZ}
+        found = machine(self.base or "line-64")
+        if not isinstance(found, _RECORDS[self.kind]):
+            raise BadInput(f"machines: the base {self.base} is no {self.kind}")
+        fields: dict[str, object] = msgspec.structs.asdict(found)
+        return fields
+
+
+class Search(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the networks are searched: all of them, or as many `trainings` as Optuna's sampler chooses one by one.
+
+    Machines are always all of them: a closed form screens millions.
+    """
+
+    method: Literal["exhaustive", "nsga2", "tpe"] = "exhaustive"
+    trainings: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.method == "exhaustive") != (self.trainings == 0):
+            raise BadInput(
+                f"search: {self.method} with trainings {self.trainings} was found; nsga2 and tpe want some trainings, "
+                "exhaustive wants none"
+            )
+
+
+class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Networks x machines, what is to be good about a design, and what it must keep.
+
+    `objectives` are names of columns (`reports.sweep.columns`); `constraints` are sentences such as "latency <= 1 ms",
+    "line memory <= 16 kB" or "fits zynq-7020".
+
+    Raises:
+        BadInput: an empty axis, an unknown name, or constraints that nothing can keep.
+    """
+
+    name: str
+    networks: Networks
+    machines: tuple[Machines, ...]
+    objectives: tuple[str, ...] = ("accuracy", "latency_ms", "line_memory_bytes")
+    constraints: tuple[str, ...] = ()
+    search: Search = Search()
+    energy: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.machines:
+            raise BadInput(f"space {self.name}: machines: none found, wanted is one kind or more")
+        if not self.objectives or len(set(self.objectives)) != len(self.objectives):
+            raise BadInput(f"space {self.name}: objectives: one or more different ones are wanted")
+        for name in self.objectives:
+            columns.objective(name)
+        for name, given in self.networks.axes.items():
+            values_of(f"networks: axis {name}", given)
+        count = sum(len(each) for each in self.machines)
+        if count > MOST_MACHINES:
+            raise BadInput(f"space {self.name}: {count} machines were found, at most {MOST_MACHINES} are wanted")
+        self._check_columns()
+        self._check_constraints()
+
+    def _check_columns(self) -> None:
+        kinds = {each.kind for each in self.machines}
+        wanted = {*self.objectives, *(each.column for each in self.kept if each.column)}
+        for name in sorted(wanted & columns.PIPELINE_ONLY):
+            if "line_engine" in kinds:
+                raise BadInput(
+                    f"space {self.name}: {name} is known of pipelines alone; leave the line engines or {name} out"
+                )
+        if "energy_uj" in wanted and not self.energy:
+            raise BadInput(f"space {self.name}: energy_uj wants a table, such as energy: dally-2016-28nm")
+
+    def _check_constraints(self) -> None:
+        told = contradiction(self.kept)
+        if told:
+            raise BadInput(f"space {self.name}: {told}")
+        for each in self.kept:
+            if each.part and any(m.kind == "line_engine" for m in self.machines):
+                raise BadInput(
+                    f"space {self.name}: {each.text!r} is known of pipelines alone; leave the line engines out"
+                )
+
+    @property
+    def kept(self) -> tuple[Constraint, ...]:
+        """The constraints, read."""
+        return tuple(parse(text) for text in self.constraints)
+
+    @property
+    def designs(self) -> tuple[Design, ...]:
+        """All networks to be trained, each once, students first, in the order of the axes; none if they are given."""
+        if not self.networks.recipe:
+            return ()
+        lists = {name: values_of(f"networks: axis {name}", given) for name, given in self.networks.axes.items()}
+        count = math.prod(len(values) for values in lists.values())
+        if count > MOST_NETWORKS:
+            raise BadInput(f"space {self.name}: {count} networks were found, at most {MOST_NETWORKS} are wanted")
+        found = [_design(dict(zip(lists, values, strict=True))) for values in itertools.product(*lists.values())]
+        if self.networks.teachers:
+            found += [msgspec.structs.replace(each, filters="full") for each in found]
+        return tuple(dict.fromkeys(each.plain for each in found))
+
+    @property
+    def all_machines(self) -> tuple[Machine, ...]:
+        """Every machine, kind after kind."""
+        return tuple(itertools.chain.from_iterable(self.machines))
+
+
+def values_of(where: str, given: Values) -> tuple[Scalar, ...]:
+    """The values of an axis.
+
+    Raises:
+        BadInput: there is none, or one is given twice.
+    """
+    values = given.values if isinstance(given, Range) else given
+    if not values:
+        raise BadInput(f"{where}: it is empty, at least one value is wanted")
+    if len(set(values)) < len(values):
+        twice = next(value for value in values if values.count(value) > 1)
+        raise BadInput(f"{where}: {twice} is given twice")
+    return values
+
+
+def _design(fields: dict[str, Scalar]) -> Design:
+    try:
+        return msgspec.convert(fields, Design)
+    except msgspec.ValidationError as error:
+        told = " ".join(f"{key}={value}" for key, value in fields.items())
+        raise BadInput(f"networks: {told}: {error}") from error
+
+
+def load(path: Path) -> Space:
+    """A space from a YAML file.
+
+    Raises:
+        BadInput: no such file, or not of a space's form.
+    """
+    return read_yaml(path, Space)
+
+
+def schema() -> dict[str, object]:
+    """The JSON schema of a space, for editors."""
+    return msgspec.json.schema(Space)
