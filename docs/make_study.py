@@ -2,7 +2,9 @@
 
 Trains the recipes in docs/study/ in the order of `PARTS` and writes docs/study/<part>.csv after each of them. Stopped
 at any point and started again it goes on where it was; weights stay in runs/study/, and what an earlier part has
-trained is not trained again. The screen, which is all there is yet, looks at validation images alone.
+trained is not trained again. The screen and the tuning look at validation images alone; `decide` and the carry-overs
+train seeds that no choice has seen, and are measured on test images too, once. docs/study_tables.py makes the tables
+and figures of docs/study.md out of what stands here.
 """
 
 import argparse
@@ -17,9 +19,9 @@ from distill.run import Progress, accuracies_on_test, run
 
 HERE = Path(__file__).parent / "study"
 RUNS = Path(__file__).parent.parent / "runs" / "study"
-PARTS = ("screen-skip", "screen-keep", "screen-rows")
-FINAL = ("decide", "carry")
-"""Parts whose names begin so, still to come, are measured on test images too."""
+PARTS = ("screen-skip", "screen-keep", "screen-rows", "seen-rows", "tune", "decide", "carry-deep", "carry-large")
+FRESH_SEEDS = {"decide": 10, "carry-deep": 30, "carry-large": 40}
+"""First seed of the parts that measure on test images; the others begin with 0."""
 COLUMNS = ("stage", "seed", "loss", "validation", "test")
 
 
@@ -35,8 +37,8 @@ def main() -> None:
 
 def make(part: str, workers: int) -> None:
     """Train what is missing of one recipe and write its table."""
-    recipe, folder = recipes.load(str(HERE / f"{part}.yaml")), RUNS / part
-    adopt(recipe, folder, sorted(RUNS.iterdir()) if RUNS.is_dir() else [])
+    recipe, folder, first = recipes.load(str(HERE / f"{part}.yaml")), RUNS / part, FRESH_SEEDS.get(part, 0)
+    adopt(recipe, folder, sorted(RUNS.iterdir()) if RUNS.is_dir() else [], first)
     begin = time.monotonic()
 
     def tell(done: Progress) -> None:
@@ -45,15 +47,15 @@ def make(part: str, workers: int) -> None:
             text = f"{minutes:6.1f} min  {part}  {done.stage}-{done.seed}  validation {done.validation_accuracy:.4f}\n"
             sys.stderr.write(text)
 
-    found = run(recipe, folder, workers=workers, on_progress=tell)
-    test = accuracies_on_test(folder) if part.startswith(FINAL) else {}
+    found = run(recipe, folder, first, workers, tell)
+    test = accuracies_on_test(folder) if part in FRESH_SEEDS else {}
     rows = [
         {
             "stage": record.stage,
             "seed": record.seed,
             "loss": f"{record.loss[-1]:.6f}" if record.loss else "",
             "validation": f"{record.validation_accuracy:.6f}",
-            "test": f"{test[record.stage][record.seed]:.6f}" if test else "",
+            "test": f"{test[record.stage][record.seed - first]:.6f}" if test else "",
         }
         for record in found.records
     ]

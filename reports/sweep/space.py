@@ -7,9 +7,9 @@ is plain data, checked at birth, and needs no torch: what the words of the netwo
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -52,7 +52,7 @@ class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         while True:
             # Not added up, so that 0.1 ten times is 1; a little slack lets the last one in.
             step = self.first + count * self.step if self.step is not None else self.first * (self.factor or 1) ** count
-            if step > self.last * (1 + 1e-12) + 1e-12 or count > MOST_MACHINES:
+            if step > self.last + 1e-9 * max(1.0, abs(self.last)) or count > MOST_MACHINES:
                 return tuple(found)
             found.append(int(step) if step == int(step) else step)
             count += 1
@@ -165,6 +165,23 @@ class Networks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             if name not in AXES:
                 raise BadInput(f"networks: no axis {name!r}{nearest(name, AXES)}")
 
+    @property
+    def lists(self) -> dict[str, tuple[Scalar, ...]]:
+        """The values of every axis, by its name."""
+        return {name: values_of(f"networks: axis {name}", given) for name, given in self.axes.items()}
+
+    def design(self, chosen: Mapping[str, Scalar]) -> Design:
+        """The network with these values of the axes.
+
+        Raises:
+            BadInput: a value that the axis does not take.
+        """
+        try:
+            return msgspec.convert(dict(chosen), Design)
+        except msgspec.ValidationError as error:
+            told = " ".join(f"{key}={value}" for key, value in chosen.items())
+            raise BadInput(f"networks: {told}: {error}") from error
+
 
 MachineKind = Literal["pipeline", "line_engine"]
 _RECORDS: dict[str, type[Budget] | type[LineEngine]] = {"pipeline": Budget, "line_engine": LineEngine}
@@ -268,8 +285,8 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadInput(f"space {self.name}: objectives: one or more different ones are wanted")
         for name in self.objectives:
             columns.objective(name)
-        for name, given in self.networks.axes.items():
-            values_of(f"networks: axis {name}", given)
+        if len(self.networks.lists) == 0 and self.search.method != "exhaustive":
+            raise BadInput(f"space {self.name}: search by {self.search.method} wants axes of networks")
         count = sum(len(each) for each in self.machines)
         if count > MOST_MACHINES:
             raise BadInput(f"space {self.name}: {count} machines were found, at most {MOST_MACHINES} are wanted")
@@ -307,11 +324,12 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """All networks to be trained, each once, students first, in the order of the axes; none if they are given."""
         if not self.networks.recipe:
             return ()
-        lists = {name: values_of(f"networks: axis {name}", given) for name, given in self.networks.axes.items()}
+        lists = self.networks.lists
         count = math.prod(len(values) for values in lists.values())
         if count > MOST_NETWORKS:
             raise BadInput(f"space {self.name}: {count} networks were found, at most {MOST_NETWORKS} are wanted")
-        found = [_design(dict(zip(lists, values, strict=True))) for values in itertools.product(*lists.values())]
+        points = itertools.product(*lists.values())
+        found = [self.networks.design(dict(zip(lists, values, strict=True))) for values in points]
         if self.networks.teachers:
             found += [msgspec.structs.replace(each, filters="full") for each in found]
         return tuple(dict.fromkeys(each.plain for each in found))
@@ -337,14 +355,6 @@ def values_of(where: str, given: Values) -> tuple[Scalar, ...]:
     return values
 
 
-def _design(fields: dict[str, Scalar]) -> Design:
-    try:
-        return msgspec.convert(fields, Design)
-    except msgspec.ValidationError as error:
-        told = " ".join(f"{key}={value}" for key, value in fields.items())
-        raise BadInput(f"networks: {told}: {error}") from error
-
-
 def load(path: Path) -> Space:
     """A space from a YAML file.
 
@@ -354,6 +364,13 @@ def load(path: Path) -> Space:
     return read_yaml(path, Space)
 
 
-def schema() -> dict[str, object]:
-    """The JSON schema of a space, for editors."""
-    return msgspec.json.schema(Space)
+def schema() -> dict[str, Any]:
+    """The JSON schema of a space, for editors: msgspec's, with the names of axes, columns and kinds of machine."""
+    made: dict[str, Any] = msgspec.json.schema(Space)
+    parts = made["$defs"]
+    machines = {name for kind in _RECORDS for name in machine_axes(kind)}
+    for owner, names in (("Networks", AXES), ("Machines", tuple(sorted(machines)))):
+        parts[owner]["properties"]["axes"]["propertyNames"] = {"enum": list(names)}
+    objectives = [column.name for column in columns.ALL.values() if column.better]
+    parts["Space"]["properties"]["objectives"]["items"] = {"enum": objectives}
+    return made
