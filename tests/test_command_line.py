@@ -78,7 +78,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     student.save(student_of(network, seed=1, images=3), tmp_path / "run" / "student")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("no folder")
-    recipe = Path(pacemaker.__file__).with_name("distill") / "recipes" / "digits.yaml"
+    recipe = Path(pacemaker.__file__).parents[1] / "distill" / "recipes" / "digits.yaml"
     texts = {
         "line.yaml": LINE_ENGINE,
         "pipeline.yaml": PIPELINE,

@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "sim": {"sim", "hw"},
     "distill": {"distill", "hw"},
     "reports": {"reports", "sim", "distill", "hw"},
-    "pacemaker": {"reports", "sim", "distill", "hw"},
+    "pacemaker": {"pacemaker", "reports", "sim", "distill", "hw"},
 }
 DISTILL_MAY_KNOW = {"hw.errors", "hw.files", "hw.network", "hw.fixed"}
 HEAVY = {"torch", "hls4ml", "matplotlib", "sklearn", "jinja2"}
@@ -23,7 +23,7 @@ HEAVY = {"torch", "hls4ml", "matplotlib", "sklearn", "jinja2"}
 
 def sources(room: str) -> list[Path]:
     """The modules of a room."""
-    found = [ROOT / f"{room}.py"] if room == "pacemaker" else sorted((ROOT / room).rglob("*.py"))
+    found = sorted((ROOT / room).rglob("*.py"))
     assert found
     return found
 

@@ -137,7 +137,7 @@ def test_a_range_by_factor_or_fractions() -> None:
         (
             "constraints:",
             "objectives: [energy_uj]\nconstraints:",
-            "space tried: energy_uj wants a table, such as energy: dally-2016-28nm",
+            "space tried: energy_uj wants a table, such as energy: scaled-28nm",
         ),
         (
             "constraints:",

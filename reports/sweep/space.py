@@ -302,7 +302,7 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                     f"space {self.name}: {name} is known of pipelines alone; leave the line engines or {name} out"
                 )
         if "energy_uj" in wanted and not self.energy:
-            raise BadInput(f"space {self.name}: energy_uj wants a table, such as energy: dally-2016-28nm")
+            raise BadInput(f"space {self.name}: energy_uj wants a table, such as energy: scaled-28nm")
 
     def _check_constraints(self) -> None:
         told = contradiction(self.kept)
