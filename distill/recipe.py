@@ -212,13 +212,22 @@ def fingerprint(recipe: Recipe, stage_name: str, head: str | None, seed: int) ->
     The number of seeds, the quantisation, the data's folder and stages that it does not need are left out, so that to
     add a seed or a student retrains nothing. `head` is that of the students, if the stage is one or learns from one.
     """
-    chain = _ancestry(recipe, stage_name)
+    chain = ancestry(recipe, stage_name)
     student = msgspec.structs.replace(recipe.student, heads=(head or recipe.student.heads[0],))
     about_student = _stamp(student) if any(stage.kind == "row" for stage in chain) else student.n
     data = _stamp(msgspec.structs.replace(recipe.data, folder=None))
     stages = [_stamp(stage) for stage in chain]
     parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed)
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
+
+
+def ancestry(recipe: Recipe, stage_name: str) -> list[Stage]:
+    """A stage and all that its weights depend on, in the recipe's order."""
+    wanted = {stage_name}
+    for stage in reversed(recipe.stages):
+        if stage.name in wanted:
+            wanted.update(stage.needs)
+    return [stage for stage in recipe.stages if stage.name in wanted]
 
 
 def _stamp(record: msgspec.Struct) -> dict[str, object]:
@@ -229,14 +238,6 @@ def _stamp(record: msgspec.Struct) -> dict[str, object]:
         if field.name not in first and getattr(record, field.name) == field.default:
             del fields[field.name]
     return fields
-
-
-def _ancestry(recipe: Recipe, stage_name: str) -> list[Stage]:
-    wanted = {stage_name}
-    for stage in reversed(recipe.stages):
-        if stage.name in wanted:
-            wanted.update(stage.needs)
-    return [stage for stage in recipe.stages if stage.name in wanted]
 
 
 def _check_order(stages: tuple[Stage, ...]) -> None:

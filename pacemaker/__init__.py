@@ -9,7 +9,7 @@ import sys
 import typer
 
 from hw.errors import Interrupted, PacemakerError
-from pacemaker import hardware, runs, simulations
+from pacemaker import hardware, runs, simulations, sweeps
 
 app = typer.Typer(
     name="pacemaker",
@@ -35,6 +35,7 @@ for command in (
     simulations.sensor,
     hardware.cosim,
     runs.report,
+    sweeps.sweep,
 ):
     app.command()(command)
 

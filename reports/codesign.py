@@ -1,12 +1,6 @@
 """The chain: distil, quantise, write the `Student`, simulate everything, generate and compare HLS, write the report."""
 
-import importlib.metadata
-import os
-import platform
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +18,9 @@ from hw.hls import NO_COMPILER, Comparison, compiler_available, open_generated
 from hw.network import Network
 from hw.passes import ensemble, executed
 from reports import candidate, hls, students
-from reports.candidate import Candidate, Chosen, Curve, Report, RunRecord, part_fits
+from reports.candidate import Candidate, Chosen, Curve, Report, part_fits
 from reports.students import Twins, accuracy_over
+from reports.timing import Clock, record
 from sim.folding import settled
 from sim.result import Precision, Result
 from sim.run import precision_of, simulate
@@ -34,20 +29,6 @@ MACHINES = ("pipeline-256", "line-64", "line-64/layer_by_layer")
 NO_HLS4ML = "hls4ml is not installed (pip install 'pacemaker-codesign[hls]'), so no HLS project was made"
 NO_PROJECT = "no HLS project of this run was compared yet (pacemaker codesign makes one)"
 Say = Callable[[str], None]
-
-
-@dataclass
-class Clock:
-    """Seconds of each step of a run."""
-
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time a step."""
-        begin = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - begin, 2)
 
 
 def codesign(
@@ -163,19 +144,6 @@ def network_of(recipe: Recipe, folder: Path, stage: Stage, seed: int) -> Network
         return students.traced(recipe, folder, stage.name, seed).network
     members = {name: network_of(recipe, folder, recipe.stage(name), seed) for name in stage.members}
     return ensemble(stage.name, members)
-
-
-def record(command: str, started: str, seconds: Mapping[str, float], folder: Path) -> RunRecord:
-    """What differs from run to run."""
-    packages = ("numpy", "numba", "torch", "hls4ml", "scikit-learn")
-    versions = {"python": platform.python_version()}
-    for name in ("pacemaker-codesign", *packages):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    host = f"{platform.system()} {platform.machine()}"
-    return RunRecord(command, started, dict(seconds), versions, host, os.cpu_count() or 1, str(folder))
 
 
 def _candidate(

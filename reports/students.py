@@ -106,15 +106,15 @@ def make(folder: Path) -> Twins:
     data = data_sets.load(run.recipe.data)
     modules = {seed: _fine_tuned(run.recipe, folder, stage, seed, data) for seed in run.seeds}
     students = {seed: _integers(modules[seed], stage, seed, made_by[i]) for i, seed in enumerate(run.seeds)}
-    validation = {seed: _accuracy(students[seed], data.validation) for seed in run.seeds}
+    validation = {seed: accuracy_of(students[seed], data.validation) for seed in run.seeds}
     best = max(run.seeds, key=lambda seed: validation[seed])
-    student.save(_with_vectors(students[best], data.test), folder / "student")
+    student.save(with_vectors(students[best], data.test), folder / "student")
     twins = Twins(
         stage=stage.name,
         seed=best,
         bits=run.recipe.quantisation.bits,
         validation=tuple(validation.values()),
-        test=tuple(_accuracy(students[seed], data.test) for seed in run.seeds),
+        test=tuple(accuracy_of(students[seed], data.test) for seed in run.seeds),
         equal_images=tuple(_equal_images(modules[seed], students[seed], data.test) for seed in run.seeds),
         test_images=len(data.test),
         fingerprints=made_by,
@@ -155,11 +155,43 @@ def accuracy_over(seeds: Sequence[float]) -> Accuracy:
     return Accuracy(tuple(seeds), spread.mean, spread.deviation)
 
 
-def _fingerprint(recipe: Recipe, folder: Path, stage: Stage, seed: int) -> str:
-    head = checkpoint.record_of(folder, stage.name, seed).head
+def twin(recipe: Recipe, folder: Path, stage_name: str, seed: int) -> Student:
+    """The fixed-point twin of one trained stage of one seed, fine-tuned as `make` does it, without test vectors.
+
+    Raises:
+        BadInput: weights that are missing, or a fine-tuning whose loss is not finite.
+        UnsupportedLayer: a layer that no machine here executes.
+    """
+    stage, data = recipe.stage(stage_name), data_sets.load(recipe.data)
+    module = _fine_tuned(recipe, folder, stage, seed, data)
+    return _integers(module, stage, seed, _fingerprint(recipe, folder, stage, seed))
+
+
+def with_vectors(made: Student, images: Images, count: int = TEST_VECTORS) -> Student:
+    """The student with its first `count` images, labels and outputs as test vectors."""
+    pixels = images.pixels[:count].astype(np.int64)
+    return made.with_vectors(pixels, images.labels[:count], reference.forward(made, pixels))
+
+
+def accuracy_of(made: Student, images: Images) -> float:
+    """Share of the images that the integers put into the right class, 0 to 1."""
+    right = 0
+    for i in range(0, len(images), AT_ONCE):
+        pixels = images.pixels[i : i + AT_ONCE].astype(np.int64)
+        outputs = reference.forward(made, pixels).reshape(len(pixels), -1)
+        right += int((outputs.argmax(1) == images.labels[i : i + AT_ONCE]).sum())
+    return right / len(images)
+
+
+def twin_key(recipe: Recipe, stage_name: str, head: str, seed: int) -> str:
+    """`fingerprint` of the stage and the quantisation: changes when anything changes that a twin depends on."""
     quantisation = recipe.quantisation
     settings = f"{quantisation.bits}-{quantisation.epochs}-{quantisation.learning_rate:g}"
-    return f"{fingerprint(recipe, stage.name, head, seed)}-{settings}"
+    return f"{fingerprint(recipe, stage_name, head, seed)}-{settings}"
+
+
+def _fingerprint(recipe: Recipe, folder: Path, stage: Stage, seed: int) -> str:
+    return twin_key(recipe, stage.name, checkpoint.record_of(folder, stage.name, seed).head, seed)
 
 
 def _fine_tuned(recipe: Recipe, folder: Path, stage: Stage, seed: int, data: Data) -> quantize.FixedPoint:
@@ -199,16 +231,6 @@ def _integers(module: quantize.FixedPoint, stage: Stage, seed: int, made_by: str
     outputs = np.zeros((0, *module.network.shapes[module.network.output.name]), np.int64)
     provenance = {"stage": stage.name, "seed": str(seed), "fingerprint": made_by}
     return Student(module.network, formats, integers, none, np.zeros(0, np.int64), outputs, provenance)
-
-
-def _with_vectors(made: Student, images: Images) -> Student:
-    pixels = images.pixels[:TEST_VECTORS].astype(np.int64)
-    return made.with_vectors(pixels, images.labels[:TEST_VECTORS], reference.forward(made, pixels))
-
-
-def _accuracy(made: Student, images: Images) -> float:
-    outputs = reference.forward(made, images.pixels.astype(np.int64)).reshape(len(images), -1)
-    return float((outputs.argmax(1) == images.labels).mean())
 
 
 def _equal_images(module: quantize.FixedPoint, made: Student, images: Images) -> int:

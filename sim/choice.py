@@ -53,7 +53,7 @@ def fastest(choices: Mapping[str, Sequence[Option]], budget: Budget) -> dict[str
         else:
             low = middle + 1
     if best is None:
-        raise DoesNotFit(f"machine {budget.name}: {_too_little(choices, budget, limits)}")
+        raise DoesNotFit(f"machine {budget.name}: {too_little(choices, budget)}")
     return best
 
 
@@ -63,8 +63,9 @@ def _limits(budget: Budget) -> _Limits:
     return _Limits(min(given, default=None), budget.bram18)
 
 
-def _too_little(choices: Mapping[str, Sequence[Option]], budget: Budget, limits: _Limits) -> str:
+def too_little(choices: Mapping[str, Sequence[Option]], budget: Budget) -> str:
     """What was found and what is wanted at least: of one limit, or of block RAMs beside the other one."""
+    limits = _limits(budget)
     macs = sum(min(option.macs for option in found) for found in choices.values())
     for limit, unit in ((budget.macs, "multipliers"), (budget.dsp, "DSPs")):
         if limit is not None and macs > limit:

@@ -124,7 +124,7 @@ def priced(
     """
     parts: dict[str, float] = defaultdict(float)
     for action in actions(network, machine, result.dram_bytes, precision):
-        parts[action.part] += action.amount * _pj(table, action) / PJ_PER_UJ
+        parts[action.part] += action.amount * action_pj(table, action) / PJ_PER_UJ
     estimate = f"estimate, {table.name}"
     return msgspec.structs.replace(result, energy_uj=dict(parts), energy_table=estimate)
 
@@ -142,7 +142,7 @@ def told(result: Result, table: Table) -> str:
     )
 
 
-def _pj(table: Table, action: Action) -> float:
+def action_pj(table: Table, action: Action) -> float:
     """Of one operation, or of `bits` moved."""
     if action.what in ("add", "multiply"):
         return _operation_pj(table, action)

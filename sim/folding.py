@@ -39,13 +39,13 @@ def pipeline(network: Network, budget: Budget, precision: Precision = Precision(
     Raises:
         DoesNotFit: fewer multipliers, DSPs or block RAMs than the network wants at least.
     """
-    choices = {layer.name: _choices(network, layer, budget, precision) for layer in network.layers}
+    choices = {layer.name: choices_of(network, layer, budget, precision) for layer in network.layers}
     chosen = fastest(choices, budget)
     engines = {name: option.engine for name, option in chosen.items()}
     if budget.bram18 is None:
-        return _with_fifos(network, budget, engines)
+        return with_fifos(network, budget, engines)
     left = budget.bram18 - sum(option.bram18 for option in chosen.values())
-    return _with_fifos(network, budget, engines, left, precision)
+    return with_fifos(network, budget, engines, left, precision)
 
 
 def settled(network: Network, machine: Built | Budget, precision: Precision = Precision()) -> Built | Pipeline:
@@ -57,7 +57,7 @@ def settled(network: Network, machine: Built | Budget, precision: Precision = Pr
     return pipeline(network, machine, precision) if isinstance(machine, Budget) else machine
 
 
-def _with_fifos(
+def with_fifos(
     network: Network,
     budget: Budget,
     engines: dict[str, Engine],
@@ -66,10 +66,12 @@ def _with_fifos(
 ) -> Pipeline:
     """FIFOs as deep as they are ever full, in at most so many block RAMs; None is no limit."""
     unbounded = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED) for edge in _all_edges(network)})
-    rams = {edge: _ram(depth) for edge, depth in _depths(network, unbounded).items()}
+    in_luts = _depths(network, unbounded)
+    rams = {edge: _ram(depth) for edge, depth in in_luts.items()}
     while True:
         decided = _machine(network, budget, engines, {edge: Fifo(_UNBOUNDED, ram) for edge, ram in rams.items()})
-        fifos = {edge: Fifo(depth, rams[edge]) for edge, depth in _depths(network, decided).items()}
+        depths = _depths(network, decided) if "block" in rams.values() else in_luts
+        fifos = {edge: Fifo(depth, rams[edge]) for edge, depth in depths.items()}
         moved = [] if most_bram18 is None else _in_lut_ram_instead(network, fifos, most_bram18, precision)
         if not moved:
             return _machine(network, budget, engines, fifos)
@@ -103,7 +105,7 @@ def _foldings(network: Network, layer: Layer) -> list[Option]:
     return [Option(resources.dsps(layer, e), _frame_cycles(network, layer, e), e) for e in engines]
 
 
-def _choices(network: Network, layer: Layer, budget: Budget, precision: Precision) -> list[Option]:
+def choices_of(network: Network, layer: Layer, budget: Budget, precision: Precision) -> list[Option]:
     """The foldings that a budget chooses from, the preferred one of equal cost first."""
     if budget.bram18 is None:
         return options(network, layer)

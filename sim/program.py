@@ -284,7 +284,7 @@ def _cost(network: Network, engine: LineEngine, turns: Turns, precision: Precisi
         DoesNotFit: weight memory is too small.
     """
     per_layer = np.bincount(turns.table[:, kernels_turns.T_LAYER], minlength=len(network.layers) + 1)
-    mode, given = _residents(network, engine)
+    mode, given = residents(network, engine)
     found: Cost = kernel.price(layers_of(network), per_layer, array_of(engine, precision), mode, given)
     resident = int((found.weight_bytes * found.resident).sum())
     if resident > engine.weight_memory_bytes:
@@ -305,7 +305,7 @@ def _cost(network: Network, engine: LineEngine, turns: Turns, precision: Precisi
     return found
 
 
-def _residents(network: Network, engine: LineEngine) -> tuple[int, Counts]:
+def residents(network: Network, engine: LineEngine) -> tuple[int, Counts]:
     """The kernels' mode and marks."""
     given = np.zeros(len(network.layers) + 1, np.int64)
     if isinstance(engine.resident, str):
@@ -337,7 +337,7 @@ def figures(
     """
     rows, marks = [], []
     for engine in engines:
-        mode, given = _residents(network, engine)
+        mode, given = residents(network, engine)
         array = (engine.pe, engine.simd, engine.lanes, precision.weight_bits)
         memories = (engine.line_memory_bytes, engine.weight_memory_bytes, engine.prefetch)
         rows.append((*array, *memories, engine.dma_channels, engine.dram_latency_cycles, engine.dram_burst_bytes, mode))

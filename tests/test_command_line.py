@@ -33,6 +33,7 @@ COMMANDS = (
     "sensor",
     "cosim",
     "report",
+    "sweep",
 )
 HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
 TOTALS = {

@@ -112,7 +112,7 @@ def test_adds_maxima_and_affines_by_hand() -> None:
 
 def test_memories_between_those_of_the_table_and_beyond() -> None:
     def pj(size: int) -> float:
-        return energy._pj(HOROWITZ, Action("", "sram", 1, 64, size))
+        return energy.action_pj(HOROWITZ, Action("", "sram", 1, 64, size))
 
     assert [pj(size) for size in (0, 1, 8192, 16384, 32768, 2**20, 2**30)] == pytest.approx(
         [10, 10, 10, 15, 20, 100, 100]
@@ -122,7 +122,7 @@ def test_memories_between_those_of_the_table_and_beyond() -> None:
 
 def test_operands_take_the_narrowest_entry_that_is_wide_enough() -> None:
     for bits, pj in ((3, 0.2), (8, 0.2), (9, 3.1), (32, 3.1)):
-        assert energy._pj(HOROWITZ, Action("", "multiply", 1, bits)) == pj
+        assert energy.action_pj(HOROWITZ, Action("", "multiply", 1, bits)) == pj
     wide = Precision(33, 8)
     with pytest.raises(BadInput, match="energy table horowitz-45nm: multiply of 33 bits has no entry that is as wide"):
         energy.priced(simulate(TINY, ENGINE, wide), TINY, ENGINE, HOROWITZ, wide)

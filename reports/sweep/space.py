@@ -356,12 +356,21 @@ def values_of(where: str, given: Values) -> tuple[Scalar, ...]:
 
 
 def load(path: Path) -> Space:
-    """A space from a YAML file.
+    """A space from a YAML file; a recipe, run or ONNX file that lies beside it may be named from there.
 
     Raises:
         BadInput: no such file, or not of a space's form.
     """
-    return read_yaml(path, Space)
+    space, beside = read_yaml(path, Space), path.parent
+
+    def placed(name: str) -> str:
+        return str(beside / name) if name and (beside / name).exists() else name
+
+    networks = space.networks
+    given = tuple(placed(name) for name in networks.given)
+    return msgspec.structs.replace(
+        space, networks=msgspec.structs.replace(networks, recipe=placed(networks.recipe), given=given)
+    )
 
 
 def schema() -> dict[str, Any]:

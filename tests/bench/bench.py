@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import peers
+import sweep as sweeps
 import training
 
 from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline
@@ -212,6 +213,11 @@ def main() -> None:
         "line_engine_wrn_40_4_1x3_ms": line_engine_ms(),
         "line_engine_batch_per_s": line_engine_batch_per_s(),
         "simulate_command_s": command_s(),
+        "sweep_100k_points_s": sweeps.sweep(),
+        "sweep_100k_points_exhaustive_s": sweeps.sweep(runs=1, exhaustive=True),
+        "sweep_100k_points_peak_mb": sweeps.peak_mb(),
+        "front_100k_points_s": sweeps.front("uniform"),
+        "front_100k_points_all_on_it_s": sweeps.front("anti-correlated"),
     }
     for name, figures in measured.items():
         print(f"{name:42} {figures['median']:>12.4g} {figures['unit']} (n = {figures['n']})")
