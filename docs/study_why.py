@@ -1,11 +1,11 @@
-"""What the networks of one part of the study know: `python docs/study_why.py PART`, to docs/study/why-<part>.csv.
+"""What the networks of one part of the study know: `python docs/study_why.py`, to docs/study/why-<part>.csv.
 
 For every stage and seed, on training and on validation images: accuracy and cross entropy; how sure its answers are
 (entropy at temperature 1 and 4, in nats, of at most ln 10 = 2.30); how often it says what its seed's teacher says.
 """
 
 import csv
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -21,25 +21,40 @@ from distill.train import deterministic
 HERE = Path(__file__).parent / "study"
 RUNS = Path(__file__).parent.parent / "runs" / "study"
 SOFT = 4.0
+LOOKED_AT = {
+    "screen-skip": (
+        *("teacher", "split", "logits", "rows-3", "rows-next", "ce", "ce-middle", "kd", "kd-high", "split-pacemaker"),
+        *("logits-pacemaker", "rows-3-pacemaker", "rows-next-pacemaker"),
+    ),
+    "screen-keep": ("teacher", "logits", "rows-3", "ce", "kd", "kd-high", "logits-pacemaker", "rows-3-pacemaker"),
+    "seen-rows": ("seen",),
+}
+"""Parts and stages; a part's first stage is held for the teacher."""
 
 
 def main() -> None:
-    """Measure every stage of a part."""
-    part = sys.argv[1]
+    """Measure all parts that are trained."""
+    for part, stages in LOOKED_AT.items():
+        if (RUNS / part / "recipe.json").is_file():
+            look(part, stages)
+
+
+def look(part: str, stages: Sequence[str]) -> None:
+    """Measure some stages of a part."""
     done = checkpoint.read_run(RUNS / part)
     data = data_sets.load(done.recipe.data)
     rows = []
     for seed in done.seeds:
         taught = {}
-        for stage in done.recipe.stages:
+        for stage in stages:
             with deterministic(0):
-                module = checkpoint.load_module(done.recipe, RUNS / part, stage.name, seed)
+                module = checkpoint.load_module(done.recipe, RUNS / part, stage, seed)
                 answers = {
                     "train": predictions(module, data.train.pixels),
                     "held": predictions(module, data.validation.pixels),
                 }
             taught = taught or answers
-            rows.append({"stage": stage.name, "seed": seed, **_row(answers, taught, data.train, data.validation)})
+            rows.append({"stage": stage, "seed": seed, **_row(answers, taught, data.train, data.validation)})
     with (HERE / f"why-{part}.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -16,7 +16,7 @@ from distill.recipe import Quantisation, Recipe, Stage, Training
 from hw.errors import BadInput, PacemakerError
 from reports.sweep import cluster, pool, subjects
 from reports.sweep.cluster import Cluster
-from reports.sweep.space import Design
+from reports.sweep.designs import Design
 
 ROOT = Path(__file__).parents[1]
 BASE = Recipe(

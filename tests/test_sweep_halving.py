@@ -17,8 +17,9 @@ from distill.networks import NetworkSpec
 from distill.recipe import Quantisation, Recipe, Stage, Training
 from reports.candidate import Curve
 from reports.sweep import halving, pool
+from reports.sweep.designs import Design
 from reports.sweep.halving import Trainer
-from reports.sweep.space import Design, Halving
+from reports.sweep.space import Halving
 from reports.sweep.trainings import Outcome
 
 ROOT = Path(__file__).parents[1]

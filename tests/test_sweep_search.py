@@ -5,8 +5,9 @@ import msgspec
 import pytest
 
 from reports.sweep import search
+from reports.sweep.designs import Design
 from reports.sweep.search import Found
-from reports.sweep.space import Design, Machines, Networks, Search, Space
+from reports.sweep.space import Machines, Networks, Search, Space
 
 AXES: dict[str, tuple[int | float | str, ...]] = {
     "depth": (10, 16, 22, 28, 34, 40),

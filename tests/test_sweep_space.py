@@ -12,7 +12,9 @@ from hw.accelerator import Budget, LineEngine
 from hw.errors import BadInput
 from reports.sweep import columns, constraints
 from reports.sweep import space as spaces
-from reports.sweep.space import Design, Halving, Machines, Networks, Range, Search, Space
+from reports.sweep.axes import Range
+from reports.sweep.designs import Design
+from reports.sweep.space import Halving, Machines, Networks, Search, Space
 
 TEXT = """
 name: tried
@@ -52,6 +54,7 @@ def test_what_does_not_matter_to_a_network_does_not_make_another() -> None:
     assert alone.plain == Design(pacemaker="none").plain
     assert Design(filters="full", rows="skip", head="rows", pacemaker="split").plain == Design(filters="full").plain
     assert Design(pacemaker="teacher", schedule="joint").plain == Design(pacemaker="teacher").plain
+    assert Design(pacemaker="split", schedule="teacher").plain == Design(pacemaker="teacher").plain
     assert Design(pacemaker="teacher", alpha=0.1).plain != Design(pacemaker="teacher").plain
     assert Design(pacemaker="split", students=2).plain == Design(pacemaker="split").plain
     assert Design(pacemaker="logits", students=2).plain != Design(pacemaker="logits").plain

@@ -29,7 +29,8 @@ from hw.accelerator import Budget, LineEngine, Pipeline, machine
 from hw.errors import BadInput, MissingTool
 from hw.fixed import Format
 from reports.sweep import columns, database, export, keys
-from reports.sweep.space import Machines, Networks, Range, Space
+from reports.sweep.axes import Range
+from reports.sweep.space import Machines, Networks, Space
 from reports.sweep.store import Outcome, Store
 from reports.sweep.table import BOUND, EXACT, FAILED, KEYS, UNFIT, Subject, Table
 from sim.result import Precision

@@ -22,7 +22,7 @@ from hw.errors import BadInput, Interrupted, UnsupportedLayer
 from hw.files import read_json
 from reports import students
 from reports.sweep import columns, pool, subjects, trainings
-from reports.sweep.space import Design
+from reports.sweep.designs import Design
 from sim.run import named
 
 ROOT = Path(__file__).parents[1]
@@ -124,7 +124,6 @@ def test_nothing_is_trained_twice(trained: tuple[Path, subjects.Made]) -> None:
     plan = trainings.plan(of_all, BASE, folder)
     assert (plan.trainings, plan.trainings_there) == (2, 6)
     assert (plan.quantisations, plan.quantisations_there) == (2 * (2 + 3), 8)
-    assert plan.seconds is not None
     assert plan.seconds > 0
     plan = trainings.plan([design("teacher", bits=6)], BASE, folder, seeds=1, twins=False)
     assert (plan.trainings, plan.trainings_there, plan.quantisations) == (1, 1, 0)
@@ -133,7 +132,7 @@ def test_nothing_is_trained_twice(trained: tuple[Path, subjects.Made]) -> None:
     assert told == []
     assert network_columns(again) == network_columns(made)
     assert trainings.plan(list(made.subjects), BASE, folder).seconds == 0
-    assert trainings.plan([design()], BASE, folder / "nowhere").seconds is None
+    assert trainings.plan([design()], BASE, folder / "nowhere").seconds > 0
 
 
 def test_another_sweep_trains_what_is_new_alone(trained: tuple[Path, subjects.Made], tmp_path: Path) -> None:

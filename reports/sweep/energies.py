@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator import LineEngine, Pipeline
-from hw.network import INPUT, Network
+from hw.network import Network
 from sim import energy, memory
 from sim.energy import Action, Table
 from sim.kernels_engine import KINDS
+from sim.pipeline import frame_traffic
 from sim.result import Precision
 
 Numbers = NDArray[np.float64]
@@ -33,10 +34,7 @@ def of_pipeline(
     Raises:
         BadInput: the table has no entry that is wide enough.
     """
-    ends = {"input": network.shapes[INPUT], "output": network.shapes[network.output.name]}
-    moved = {
-        kind: memory.bytes_of(shape.pixels * shape.channels, precision.activation_bits) for kind, shape in ends.items()
-    }
+    moved = frame_traffic(network, precision)
     parts: dict[str, float] = defaultdict(float)
     cheapest = min(entry.pj / entry.bits for entry in table.of("sram"))
     for action in energy.actions(network, machine, moved, precision):

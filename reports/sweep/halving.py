@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from reports.sweep.space import Design, Halving
+from reports.sweep.designs import Design
+from reports.sweep.space import Halving
 
 if TYPE_CHECKING:
     from distill.recipe import Recipe

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from reports.html import number
 from reports.sweep import pareto
+from reports.sweep.designs import AXES
 from reports.sweep.page_rows import axes_of_machines, axis_values, label
 from reports.sweep.result import Sweep
-from reports.sweep.space import AXES
 from reports.sweep.table import EXACT
 
 

@@ -111,8 +111,10 @@ def _simulated(sweep: Sweep, row: int, plain: Detail, subject: Subject, machine:
 def estimated(subject: Subject, form: Network, pipeline: Pipeline) -> resources.Resources:
     """The estimate of a pipeline; with the widths of the student's integers where there is one."""
     made = None if subject.student is None else student.lifted(subject.student)
-    bits = subject.precision.activation_bits, subject.precision.weight_bits
-    return resources.estimate(form, pipeline, *bits, student=made)
+    bits = subject.precision
+    return resources.estimate(
+        form, pipeline, bits.activation_bits, bits.weight_bits, student=made, input_bits=bits.input_bits
+    )
 
 
 def differences(sweep: Sweep, row: int, result: Result) -> list[str]:
@@ -173,10 +175,9 @@ def network_of(sweep: Sweep, key: str) -> dict[str, Any]:
     subject = sweep.subjects.get(key)
     if subject is None:
         return {"text": "", "curves": {}}
-    bits = subject.precision
     return {
         "text": str(executed(subject.network)),
-        "bits": f"activations of {bits.activation_bits} bits, weights of {bits.weight_bits}",
+        "bits": str(subject.precision),
         "curves": curves_of(sweep, key),
     }
 

@@ -8,10 +8,10 @@ import numpy as np
 from reports import html
 from reports.figures import percent
 from reports.sweep import columns
+from reports.sweep.axes import Values
 from reports.sweep.columns import Column
 from reports.sweep.page_rows import PERCENT, label
 from reports.sweep.result import Mask, Sweep, eligible
-from reports.sweep.space import Values
 from reports.sweep.table import BOUND, EXACT, FAILED, UNFIT
 
 MOST_REASONS = 12

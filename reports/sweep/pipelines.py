@@ -176,7 +176,8 @@ def _engine_parts(known: _Network, machine: Pipeline, asked: Asked) -> list[tupl
 def _widths(known: _Network, asked: Asked) -> shapes.Widths:
     if asked.student is not None:
         return shapes.of_student(asked.student)
-    return shapes.of_bits(known.form, known.precision.activation_bits, known.precision.weight_bits)
+    bits = known.precision
+    return shapes.of_bits(known.form, bits.activation_bits, bits.weight_bits, bits.input_bits)
 
 
 def exact(form: Network, precision: Precision, machines: Machines, asked: Asked) -> list[Found | Refused]:
@@ -218,9 +219,12 @@ def _exceeds(known: _Network, sizing: _Sizing) -> bool:
     run = known.runs[sizing._replace(left=None)]
     if sizing.left is None or isinstance(run, Refused):
         return False
-    bits = known.precision.activation_bits
-    blocks = [(edge, each) for edge, each in run.machine.fifos.items() if each.ram == "block"]
-    return sum(resources.fifo_memory(known.form, edge, each, bits).bram18 for edge, each in blocks) > sizing.left
+    taken = 0
+    for edge, each in run.machine.fifos.items():
+        if each.ram == "block":
+            bits = known.precision.bits_of(edge.partition(" -> ")[0])
+            taken += resources.fifo_memory(known.form, edge, each, bits).bram18
+    return taken > sizing.left
 
 
 def _simulate(known: _Network, wanted: Iterable[_Sizing]) -> None:
@@ -265,8 +269,16 @@ def _figures(known: _Network, run: _Run | Refused, asked: Asked) -> Found | Refu
     found = _plain(known, run.machine)
     found |= {"latency_cycles": run.latency_cycles, "interval_cycles": run.interval_cycles}
     if asked.family:
-        bits = known.precision.activation_bits, known.precision.weight_bits
-        found |= resources.estimate(known.form, run.machine, *bits, asked.family, asked.student).counts
+        bits = known.precision
+        found |= resources.estimate(
+            known.form,
+            run.machine,
+            bits.activation_bits,
+            bits.weight_bits,
+            asked.family,
+            asked.student,
+            bits.input_bits,
+        ).counts
     if asked.energy is not None:
         found["energy_uj"] = energies.of_pipeline(known.form, run.machine, asked.energy, known.precision)
     return found

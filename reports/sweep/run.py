@@ -20,11 +20,12 @@ from hw.files import make_folder
 from hw.network import Shape
 from reports.candidate import Curve
 from reports.sweep import columns, evaluate, export, figures, page, result, screening, subjects
+from reports.sweep.designs import Design
 from reports.sweep.evaluate import Asked
 from reports.sweep.keys import machine_key
 from reports.sweep.result import Provenance, Sweep
 from reports.sweep.search import Found, search
-from reports.sweep.space import Design, Space
+from reports.sweep.space import Space
 from reports.sweep.store import Store
 from reports.sweep.table import BOUND, EXACT, FAILED, Subject, Table
 from reports.timing import Clock, record
@@ -102,10 +103,11 @@ def write(found: Sweep, folder: Path, say: Say = lambda message: None) -> None:
 
 
 class Plan(NamedTuple):
-    """What a sweep would do. Seconds are None where nothing of the kind was timed yet.
+    """What a sweep would do.
 
     `networks` of a search are at most so many; `points` are networks x machines. `training_seconds` go by what the
-    folder has timed, `point_seconds` by some points that were simulated now, as if none could be left out.
+    folder has timed, or by some steps made now, `point_seconds` by some points that were simulated now, as if none
+    could be left out.
     """
 
     networks: int
@@ -115,8 +117,8 @@ class Plan(NamedTuple):
     trainings_there: int
     quantisations: int
     quantisations_there: int
-    training_seconds: float | None
-    point_seconds: float | None
+    training_seconds: float
+    point_seconds: float
     failed: Mapping[str, str]
 
 
@@ -143,7 +145,6 @@ def plan(space: Space, folder: Path, means: Means = Means()) -> Plan:
         plans = halving.plan(designs, recipe, pool, space.networks.halving)
     else:
         plans = (trainings.plan(designs, recipe, pool),)
-    known = [each.seconds for each in plans if each.seconds is not None]
     count, failed = len(designs), {name: reason for each in plans for name, reason in each.failed.items()}
     return Plan(
         count,
@@ -153,7 +154,7 @@ def plan(space: Space, folder: Path, means: Means = Means()) -> Plan:
         sum(each.trainings_there for each in plans),
         sum(each.quantisations for each in plans),
         sum(each.quantisations_there for each in plans),
-        sum(known) / means.workers if len(known) == len(plans) else None,
+        sum(each.seconds for each in plans) / means.workers,
         _point_seconds(space, [_untrained(designs[0], recipe)], machines, count),
         failed,
     )
@@ -183,10 +184,10 @@ def _recipe(space: Space) -> "Recipe":
     return recipes.load(space.networks.recipe)
 
 
-def _point_seconds(space: Space, sample: Sequence[Subject], machines: Sequence[Machine], networks: int) -> float | None:
+def _point_seconds(space: Space, sample: Sequence[Subject], machines: Sequence[Machine], networks: int) -> float:
     """All points bounded and simulated, by some that are: more than a sweep will need."""
     if not sample:
-        return None
+        return 0.0
     some = machines[:: max(1, len(machines) // SAMPLE)]
     asked = Asked(space.energy, screening.family_of(space.kept))
     evaluate.exact(sample[0], some[:1], asked)  # compiles, or reads what was compiled

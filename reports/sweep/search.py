@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hw.errors import need
 from hw.files import make_folder
 from reports.sweep import columns
-from reports.sweep.space import Design, Scalar, Space
+from reports.sweep.axes import Scalar
+from reports.sweep.designs import Design
+from reports.sweep.space import Space
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

@@ -17,110 +17,13 @@ from hw.accelerator import BUDGET_CLOCK_MHZ, Budget, LineEngine, Machine, machin
 from hw.errors import BadInput, nearest
 from hw.files import read_yaml
 from reports.sweep import columns
+from reports.sweep.axes import Scalar, Values, values_of
 from reports.sweep.constraints import Constraint, contradiction, parse
+from reports.sweep.designs import AXES, Design
 
-Scalar = int | float | str
 MOST_MACHINES = 10_000_000
 """Machines of one space: their list must fit into memory."""
 MOST_NETWORKS = 100_000
-
-
-class Range(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Numbers from `first` to `last`, both meant: `step` is added, or `factor` multiplied; one of the two is wanted."""
-
-    first: float
-    last: float
-    step: float | None = None
-    factor: float | None = None
-
-    def __post_init__(self) -> None:
-        if (self.step is None) == (self.factor is None):
-            raise BadInput("range: either a step or a factor is wanted")
-        by_step = self.step is not None and self.step > 0
-        by_factor = self.factor is not None and self.factor > 1 and self.first > 0
-        if not (by_step or by_factor) or not -math.inf < self.first <= self.last < math.inf:
-            raise BadInput(
-                f"range: first {self.first:g}, last {self.last:g}, step {self.step}, factor {self.factor} were found; "
-                "first up to last, and a step above 0 or a factor above 1 (then first above 0) are wanted"
-            )
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """All of them; whole ones as integers."""
-        found: list[float] = []
-        count = 0
-        while True:
-            # Not added up, so that 0.1 ten times is 1; a little slack lets the last one in.
-            step = self.first + count * self.step if self.step is not None else self.first * (self.factor or 1) ** count
-            if step > self.last + 1e-9 * max(1.0, abs(self.last)) or count > MOST_MACHINES:
-                return tuple(found)
-            found.append(int(step) if step == int(step) else step)
-            count += 1
-
-
-Values = tuple[Scalar, ...] | Range
-
-
-class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One network of a space: a student, or with `filters: full` the NxN network that would teach it.
-
-    `pacemaker` is none (labels alone), teacher (plain distillation) or a kind of pacemaker with its `schedule` and, for
-    a committee, its number of 1xN `students`. `bits` are those of weights and activations.
-    """
-
-    family: str = "wrn"
-    depth: int = 10
-    width: int = 1
-    filters: Literal["row", "full"] = "row"
-    n: int = 3
-    rows: Literal["skip", "keep", "mean"] = "keep"
-    head: Literal["global", "rows"] = "global"
-    stem: Literal["row", "full"] = "row"
-    pacemaker: str = "logits"
-    schedule: str = "pacemaker"
-    students: int = 1
-    alpha: float = 0.5
-    temperature: float = 4.0
-    bits: int = 8
-
-    @property
-    def plain(self) -> "Design":
-        """Itself without what does not matter to it: two designs that are alike have the same plain one."""
-        default, without = Design(), {}
-        if self.filters == "full":
-            without = dict.fromkeys(("rows", "head", "stem"), None)
-        if self.filters == "full" or self.pacemaker == "none":
-            without |= dict.fromkeys(("schedule", "students", "alpha", "temperature"), None)
-        if self.pacemaker == "teacher":
-            without |= dict.fromkeys(("schedule", "students"), None)
-        if self.pacemaker not in ("logits", "set"):
-            without["students"] = None
-        kept = {key: getattr(default, key) for key in without}
-        if self.filters == "full":
-            kept["pacemaker"] = "none"
-        return msgspec.structs.replace(self, **kept)
-
-    @property
-    def name(self) -> str:
-        """Short, and unique in a space: "wrn-10-1 1x3 skip global logits-pacemaker 8 bit"."""
-        size = f"{self.family}-{self.depth}-{self.width}"
-        if self.filters == "full":
-            return f"{size} {self.n}x{self.n} {self.bits} bit"
-        stem = "" if self.stem == "row" else f" {self.stem} stem"
-        return f"{size} 1x{self.n} {self.rows} {self.head}{stem} {self._taught} {self.bits} bit"
-
-    @property
-    def _taught(self) -> str:
-        if self.pacemaker == "none":
-            return "alone"
-        told = f"a{self.alpha:g} T{self.temperature:g}"
-        if self.pacemaker == "teacher":
-            return f"kd {told}"
-        count = f"-{self.students}" if self.students > 1 else ""
-        return f"{self.pacemaker}{count}-{self.schedule} {told}"
-
-
-AXES = tuple(field.name for field in msgspec.structs.fields(Design))
 
 
 class Halving(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -338,21 +241,6 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def all_machines(self) -> tuple[Machine, ...]:
         """Every machine, kind after kind."""
         return tuple(itertools.chain.from_iterable(self.machines))
-
-
-def values_of(where: str, given: Values) -> tuple[Scalar, ...]:
-    """The values of an axis.
-
-    Raises:
-        BadInput: there is none, or one is given twice.
-    """
-    values = given.values if isinstance(given, Range) else given
-    if not values:
-        raise BadInput(f"{where}: it is empty, at least one value is wanted")
-    if len(set(values)) < len(values):
-        twice = next(value for value in values if values.count(value) > 1)
-        raise BadInput(f"{where}: {twice} is given twice")
-    return values
 
 
 def load(path: Path) -> Space:

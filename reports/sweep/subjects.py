@@ -21,8 +21,8 @@ from hw.student import Student
 from reports import candidate
 from reports.candidate import Curve
 from reports.sweep import columns
+from reports.sweep.designs import Design
 from reports.sweep.keys import network_key
-from reports.sweep.space import Design
 from reports.sweep.table import Subject
 from sim.result import Precision
 from sim.run import named, precision_of

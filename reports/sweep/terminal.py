@@ -18,17 +18,16 @@ def show_plan(console: Console, found: Plan) -> None:
     """How many networks, trainings and points, and how long."""
     console.print(f"{found.networks:,} networks on {found.machines:,} machines: {found.points:,} points")
     todo, there = found.trainings, found.trainings_there
-    console.print(f"trainings: {todo:,} to do, {there:,} there already; about {seconds_told(found.training_seconds)}")
+    console.print(f"trainings: {todo:,} to do, {there:,} there already")
     console.print(f"quantisations: {found.quantisations:,} to do, {found.quantisations_there:,} there already")
+    console.print(f"both take about {seconds_told(found.training_seconds)}")
     console.print(f"points: at most {seconds_told(found.point_seconds)}, if none could be left out")
     for name, reason in found.failed.items():
         console.print(f"{name} cannot be used: {reason}")
 
 
-def seconds_told(seconds: float | None) -> str:
+def seconds_told(seconds: float) -> str:
     """A time that a person would say."""
-    if seconds is None:
-        return "an unknown time (nothing like them was timed here yet)"
     if seconds < 90:
         return f"{seconds:.0f} s" if seconds >= 1 or seconds == 0 else "1 s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -24,7 +24,8 @@ from hw.errors import BadInput, UnsupportedLayer
 from reports import students
 from reports.candidate import Curve
 from reports.sweep import pool
-from reports.sweep.space import Design
+from reports.sweep.designs import Design
+from reports.sweep.rates import seconds_an_epoch
 from reports.sweep.works import OnProgress, Work, with_needs
 
 if TYPE_CHECKING:
@@ -51,15 +52,15 @@ class Plan(msgspec.Struct, frozen=True):
     """What a sweep of designs would do: trainings and quantisations (a stage and a seed each), and what is there.
 
     `seconds` is the time of all that is to do, one after another, by what the folder has timed of networks of the same
-    sizes; None if nothing. `failed`
-    has the reasons of designs that no network can be made of, as far as is known without building it.
+    sizes, or by some steps made now. `failed` has the reasons of designs that no network can be made of, as far as is
+    known without building it.
     """
 
     trainings: int
     trainings_there: int
     quantisations: int
     quantisations_there: int
-    seconds: float | None
+    seconds: float
     failed: dict[str, str]
 
 
@@ -230,14 +231,13 @@ def plan(
     return Plan(counts[0, 0], counts[0, 1], counts[1, 0], counts[1, 1], seconds, failed)
 
 
-def _seconds(todo: Sequence[Work], rates: Mapping[str, float]) -> float | None:
-    """Of all works, one after another; kinds that were never timed as the mean of those that were."""
-    if not todo:
-        return 0.0
-    if not rates.keys() & {work.kind for work in todo}:
-        return None
-    mean = fmean(rates[work.kind] for work in todo if work.kind in rates)
-    return sum(rates.get(work.kind, mean) * max(1, work.epochs) for work in todo)
+def _seconds(todo: Sequence[Work], rates: Mapping[str, float]) -> float:
+    """Of all works, one after another, by what was timed, and by some steps made now of kinds that were not."""
+    known = dict(rates)
+    for work in todo:
+        if work.kind not in known:
+            known[work.kind] = seconds_an_epoch(work)
+    return sum(known[work.kind] * max(1, work.epochs) for work in todo)
 
 
 def _check(recipe: Recipe) -> None:
