@@ -4,6 +4,8 @@ A value is `integer * 2**-fraction`. Rounding is floor(x * 2**fraction + 1/2) an
 `ap_fixed<width, integer, AP_RND, AP_SAT>` does.
 """
 
+from typing import Any
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from hw.errors import BadInput
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Exact = NDArray[Any]
+"""Integers in int64, or in floats that hold every one of them exactly."""
 
 
 class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,11 +70,29 @@ def dequantise(integers: Integers, fmt: Format) -> Floats:
     return np.ldexp(integers.astype(np.float64), -fmt.fraction)
 
 
-def requantise(integers: Integers, fraction: int, fmt: Format) -> Integers:
-    """Integers with `fraction` bits after the point, in another format: shift, round half up, saturate."""
+def finer(values: Exact, bits: int) -> Exact:
+    """The same numbers with so many more bits after the point, 0 or more; where 0, the same array."""
+    if bits == 0:
+        return values
+    return values << bits if values.dtype.kind == "i" else values * 2.0**bits
+
+
+def requantise(values: Exact, fraction: int, fmt: Format) -> Exact:
+    """Integers with `fraction` bits after the point, in another format: shift, round half up, saturate.
+
+    The result has the dtype of `values`. Floats give the integers' result as long as they hold every number on the
+    way: `values` plus half a step of the new grid, or `values` on a finer new grid.
+    """
     shift = fraction - fmt.fraction
-    rounded = (integers + (1 << shift >> 1)) >> shift if shift > 0 else integers << -shift
-    return _saturated(rounded, fmt)
+    if shift <= 0:
+        return _saturated(finer(values, -shift), fmt)
+    rounded = values + (1 << shift >> 1)
+    if values.dtype.kind == "i":
+        rounded >>= shift
+    else:
+        rounded *= 2.0**-shift
+        np.floor(rounded, out=rounded)
+    return np.clip(rounded, fmt.low, fmt.high, out=rounded)
 
 
 def divide(integers: Integers, divisor: int, fraction: int, fmt: Format) -> Integers:
@@ -82,8 +104,8 @@ def divide(integers: Integers, divisor: int, fraction: int, fmt: Format) -> Inte
     return _saturated(rounded, fmt)
 
 
-def _saturated(integers: Integers, fmt: Format) -> Integers:
-    return np.minimum(np.maximum(integers, fmt.low), fmt.high)
+def _saturated(values: Exact, fmt: Format) -> Exact:
+    return np.clip(values, fmt.low, fmt.high)
 
 
 def accumulator_width(largest: int) -> int:

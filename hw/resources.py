@@ -15,7 +15,7 @@ import msgspec
 from hw.accelerator import Engine, Fifo, Pipeline
 from hw.errors import BadInput, nearest
 from hw.files import read_json
-from hw.network import Layer, Network
+from hw.network import INPUT, Layer, Network
 from hw.student import Student
 from hw.synth import features, shapes
 
@@ -154,17 +154,22 @@ def estimate(
     weight_bits: int,
     family: str = "xc7",
     student: Student | None = None,
+    input_bits: int = 0,
 ) -> Resources:
     """The RTL pipeline as yosys makes it: DSPs and block RAMs by its rules, LUTs and flip-flops by a fit to syntheses.
 
-    `network` in the form that hardware runs; with its `student` every width is known, without it they are typical.
+    `network` in the form that hardware runs; with its `student` every width is known, without it they are typical, and
+    `input_bits` those of the input's channels (0: `activation_bits`).
     `error` is the mean relative error of engines that the fit never saw, each with its share.
 
     Raises:
         BadInput: no fit for the family.
     """
     fitted = calibration(family)
-    widths = shapes.of_bits(network, activation_bits, weight_bits) if student is None else shapes.of_student(student)
+    if student is None:
+        widths = shapes.of_bits(network, activation_bits, weight_bits, input_bits)
+    else:
+        widths = shapes.of_student(student)
     found = engine_estimates(widths, pipeline, family).values()
     lut, ff = sum(each.lut for each in found), sum(each.ff for each in found)
     lut_error = sum(each.lut * each.lut_error for each in found) / max(lut, 1)
@@ -191,20 +196,25 @@ class Budgeted(NamedTuple):
     bram18: int
 
 
-def budgeted(network: Network, pipeline: Pipeline, activation_bits: int, weight_bits: int) -> Budgeted:
+def budgeted(
+    network: Network, pipeline: Pipeline, activation_bits: int, weight_bits: int, input_bits: int = 0
+) -> Budgeted:
     """What `sim.folding` keeps within a budget: a count that knows each layer by itself, quick and a little rough.
 
-    Memories of 4096 bits and more are in block RAM here, and words of FIFOs are whole pixels.
+    Memories of 4096 bits and more are in block RAM here, and words of FIFOs are whole pixels. `input_bits` of 0 are
+    `activation_bits`.
     """
+    others = {INPUT: input_bits or activation_bits}
     lut = dsp = bram18 = 0
     for layer in network.layers:
         engine = pipeline.engines[layer.name]
         dsp += dsps(layer, engine)
-        for memory in engine_memories(network, layer, engine, activation_bits, weight_bits):
+        read_bits = others.get(layer.inputs[0], activation_bits)
+        for memory in engine_memories(network, layer, engine, read_bits, weight_bits):
             lut += memory.lut
             bram18 += memory.bram18
     for edge, fifo in pipeline.fifos.items():
-        memory = fifo_memory(network, edge, fifo, activation_bits)
+        memory = fifo_memory(network, edge, fifo, others.get(edge.partition(" -> ")[0], activation_bits))
         lut += memory.lut
         bram18 += memory.bram18
     return Budgeted(lut, dsp, bram18)
@@ -236,25 +246,28 @@ def dsps(layer: Layer, engine: Engine) -> int:
 
 
 def engine_memories(
-    network: Network, layer: Layer, engine: Engine, activation_bits: int, weight_bits: int
+    network: Network, layer: Layer, engine: Engine, read_bits: int, weight_bits: int
 ) -> tuple[Memory, Memory]:
-    """The rows that an engine keeps, in a copy for every tap that it reads in a cycle, and its weights."""
+    """The rows that an engine keeps, in a copy for every tap that it reads in a cycle, and its weights.
+
+    `read_bits` are those of a channel that the layer reads.
+    """
     channels, cols = network.input_shape(layer).channels, network.input_shape(layer).cols
     weights = _memory(network.layer_weights(layer) * weight_bits, engine.pe * engine.simd * weight_bits)
     if layer.accumulates:
-        sum_bits = _sum_bits(activation_bits, weight_bits)
+        sum_bits = _sum_bits(read_bits, weight_bits)
         return _memory(network.shapes[layer.name].cols * channels * sum_bits, engine.pe * sum_bits), weights
     if not layer.windowed:
         return Memory(0, 0), weights
     word_channels = min(engine.simd, channels) if layer.kind == "conv" else engine.pe
     copies = max(1, engine.simd // channels) if layer.kind == "conv" else layer.taps
-    copy = _memory((layer.kernel.rows - 1) * cols * channels * activation_bits, word_channels * activation_bits)
+    copy = _memory((layer.kernel.rows - 1) * cols * channels * read_bits, word_channels * read_bits)
     return Memory(copies * copy.lut, copies * copy.bram18), weights
 
 
-def fifo_memory(network: Network, edge: str, fifo: Fifo, activation_bits: int) -> Memory:
-    """A FIFO on an edge "source -> target", in the RAM that it asks for."""
-    width_bits = network.shapes[edge.partition(" -> ")[0]].channels * activation_bits
+def fifo_memory(network: Network, edge: str, fifo: Fifo, source_bits: int) -> Memory:
+    """A FIFO on an edge "source -> target", in the RAM that it asks for; `source_bits` are a channel's."""
+    width_bits = network.shapes[edge.partition(" -> ")[0]].channels * source_bits
     bits = fifo.depth * width_bits
     return _block(bits, width_bits) if fifo.ram == "block" else Memory(-(-bits // LUT_RAM_BITS), 0)
 
@@ -271,8 +284,8 @@ def rom_memory(words: int, width_bits: int) -> Memory:
     return _block(words * width_bits, width_bits)
 
 
-def _sum_bits(activation_bits: int, weight_bits: int) -> int:
-    return activation_bits + weight_bits + 8
+def _sum_bits(read_bits: int, weight_bits: int) -> int:
+    return read_bits + weight_bits + 8
 
 
 def _memory(bits: int, width_bits: int) -> Memory:

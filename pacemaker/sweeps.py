@@ -1,5 +1,6 @@
 """The command that sweeps a space of networks and machines."""
 
+import shlex
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -38,23 +39,24 @@ def sweep(
         sys.stdout.write(to_json(spaces.schema()))
         return
     if space is None:
-        raise BadInput(
-            "sweep: no space was found, a YAML file is wanted, as in examples/; --schema tells its form"
-        )
+        raise BadInput("sweep: no space was found, a YAML file is wanted, as in examples/; --schema tells its form")
+    if gpus and cluster is None:
+        raise BadInput("sweep: --gpus is for the workers of a --cluster; --device chooses the one of this machine")
     asked = spaces.load(space)
-    from reports.sweep import page, run, watch
+    from reports.sweep import page, plan, run, watch
     from reports.sweep import terminal as shown
+    from reports.sweep.work import Means
 
     folder = out or Path("runs") / asked.name
     console = terminal()
     if dry_run:
-        found = run.plan(asked, folder, run.Means(trained, workers))
+        found = plan.plan(asked, folder, Means(trained, workers))
         if json:
             sys.stdout.write(to_json(found._asdict()))
         else:
             shown.show_plan(terminal(stderr=False), found)
         return
-    command = " ".join(["pacemaker", *sys.argv[1:]])
+    command = shlex.join(["pacemaker", *sys.argv[1:]])
     with ExitStack() as stack:
         seen = stack.enter_context(watch.watching(console))
         joined = None
@@ -62,7 +64,7 @@ def sweep(
             from reports.sweep.cluster import connect
 
             joined = stack.enter_context(connect(cluster, gpus=gpus))
-        means = run.Means(trained, workers, device, joined, seen.on_training, seen.on_points, console.print)
+        means = Means(trained, workers, device, joined, seen.on_training, seen.on_points, console.print)
         made = run.sweep(asked, folder, means, exhaustive=exhaustive, command=command)
     if json:
         sys.stdout.write(to_json(shown.summary(made)))

@@ -288,7 +288,8 @@ def _flow(
         flow = dataflow(what.network, reuse_factors, strategy, prepared.network, latency)
         return flow, student_bits(prepared)
     flow = dataflow(executed(what), reuse_factors, strategy, latency=latency)
-    return flow, equal_bits(flow.form, precision.activation_bits, precision.weight_bits)
+    bits = equal_bits(flow.form, precision.activation_bits, precision.weight_bits)
+    return flow, bits._replace(activations={name: precision.bits_of(name) for name in bits.activations})
 
 
 def _trial(flow: Dataflow, latency: float, depths: Mapping[str, int]) -> LatencyTrial:

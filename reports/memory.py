@@ -98,11 +98,7 @@ def _show(
 
 
 def _machine(storage: Storage) -> str:
-    bits = storage.precision
-    return (
-        f"{storage.machine}, {storage.clock_mhz:g} MHz, activations of {bits.activation_bits} bits, "
-        f"weights of {bits.weight_bits}"
-    )
+    return f"{storage.machine}, {storage.clock_mhz:g} MHz, {storage.precision}"
 
 
 def _told(storage: Storage) -> str:

@@ -175,12 +175,8 @@ def with_vectors(made: Student, images: Images, count: int = TEST_VECTORS) -> St
 
 def accuracy_of(made: Student, images: Images) -> float:
     """Share of the images that the integers put into the right class, 0 to 1."""
-    right = 0
-    for i in range(0, len(images), AT_ONCE):
-        pixels = images.pixels[i : i + AT_ONCE].astype(np.int64)
-        outputs = reference.forward(made, pixels).reshape(len(pixels), -1)
-        right += int((outputs.argmax(1) == images.labels[i : i + AT_ONCE]).sum())
-    return right / len(images)
+    outputs = reference.forward(made, images.pixels).reshape(len(images), -1)
+    return int((outputs.argmax(1) == images.labels).sum()) / len(images)
 
 
 def twin_key(recipe: Recipe, stage_name: str, head: str, seed: int) -> str:
@@ -244,7 +240,7 @@ def _equal_images(module: quantize.FixedPoint, made: Student, images: Images) ->
 
 def _equal(module: quantize.FixedPoint, made: Student, pixels: Pixels) -> NDArray[np.bool_]:
     """Whether an image [count, rows, cols, channels] gives the same integers in every layer, [count]."""
-    expected = reference.layer_outputs(made, pixels.astype(np.int64))
+    expected = reference.layer_outputs(made, pixels)
     equal = np.ones(len(pixels), bool)
     for name, values in quantize.layer_values(module, to_input(pixels).double()).items():
         found = values.permute(0, 2, 3, 1).numpy() * 2.0 ** made.fraction(name)

@@ -7,7 +7,7 @@ FIFOs and windows cost as much as the smallest. A write costs what a read does.
 """
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -182,7 +182,6 @@ def actions(
 
 def _arithmetic(network: Network, precision: Precision, simd: Callable[[Layer], int]) -> Iterator[Action]:
     """Operations: products of weights, adds within a cycle and of maps, accumulations over cycles and of biases."""
-    wide = max(precision.activation_bits, precision.weight_bits)
     for layer in network.layers:
         values, taken = _values(network, layer.name), _values(network, layer.inputs[0])
         products = values if layer.kind == "affine" else network.layer_macs(layer)
@@ -191,8 +190,9 @@ def _arithmetic(network: Network, precision: Precision, simd: Callable[[Layer], 
         if layer.accumulates:
             sums["mean"] = taken
         adds = {"conv": products - sums["conv"], "add": values, "max": values * (layer.taps - 1)}
-        width = memory.ACCUMULATOR_BITS if layer.kind == "conv" else precision.activation_bits
-        yield Action("multiply", "multiply", products, wide)
+        read_bits = max(map(precision.bits_of, layer.inputs))
+        width = memory.ACCUMULATOR_BITS if layer.kind == "conv" else read_bits
+        yield Action("multiply", "multiply", products, max(read_bits, precision.weight_bits))
         yield Action("add", "add", adds.get(layer.kind, 0), width)
         biases = values if layer.kind == "conv" and layer.bias else 0
         yield Action("accumulate", "add", sums.get(layer.kind, 0) + biases, memory.ACCUMULATOR_BITS)
@@ -203,23 +203,27 @@ def _values(network: Network, name: str) -> int:
     return math.prod(network.shapes[name])
 
 
-def _window_values(network: Network, layer: Layer, groups: int) -> int:
-    """Values that a layer reads: a conv its windows again for each group of output channels, others each value once."""
+def _read_values(network: Network, layer: Layer, source: str, groups: int) -> int:
+    """Values read of an input: a conv's windows again for each group of output channels, else each value once."""
     if layer.kind != "conv":
-        return sum(_values(network, name) for name in layer.inputs)
+        return _values(network, source)
     return network.shapes[layer.name].pixels * groups * layer.taps * network.input_shape(layer).channels
 
 
 def _lines(network: Network, engine: LineEngine, dram: dict[str, int], precision: Precision) -> Iterator[Action]:
     """Line memory: read by the array and by stores, written by the array and by loads; rows of sums both ways."""
-    size, bits = engine.line_memory_bytes, precision.activation_bits
+    size = engine.line_memory_bytes
     for layer in network.layers:
         shape = network.shapes[layer.name]
         groups = -(-shape.channels // engine.pe)
         between = (layer.kernel.rows - 1) * shape.rows if layer.accumulates else 0
         sums = between * shape.cols * shape.channels
-        yield Action("line_memory_read", "sram", _window_values(network, layer, groups), bits, size)
-        yield Action("line_memory_write", "sram", _values(network, layer.name), bits, size)
+        read = Counter[int]()
+        for source in layer.inputs:
+            read[precision.bits_of(source)] += _read_values(network, layer, source, groups)
+        for bits, values in read.items():
+            yield Action("line_memory_read", "sram", values, bits, size)
+        yield Action("line_memory_write", "sram", _values(network, layer.name), precision.bits_of(layer.name), size)
         for part in ("line_memory_read", "line_memory_write"):
             yield Action(part, "sram", sums, memory.ACCUMULATOR_BITS, size)
     yield Action("line_memory_read", "sram", dram["lines_out"] + dram["spills_out"], memory.BYTE_BITS, size)
@@ -243,10 +247,10 @@ def _weights(network: Network, engine: LineEngine, loaded_bytes: int, precision:
 
 def _fifo(network: Network, pipeline: Pipeline, edge: Edge, precision: Precision) -> Iterator[Action]:
     """Every value goes in and out once."""
-    pixel = network.shapes[edge.source].channels
-    size = memory.bytes_of(fit.fifo(pipeline, edge).depth * pixel, precision.activation_bits)
+    pixel, bits = network.shapes[edge.source].channels, precision.bits_of(edge.source)
+    size = memory.bytes_of(fit.fifo(pipeline, edge).depth * pixel, bits)
     for part in ("fifo_write", "fifo_read"):
-        yield Action(part, "sram", _values(network, edge.source), precision.activation_bits, size)
+        yield Action(part, "sram", _values(network, edge.source), bits, size)
 
 
 def _engine(network: Network, pipeline: Pipeline, layer: Layer, precision: Precision) -> Iterator[Action]:
@@ -257,9 +261,9 @@ def _engine(network: Network, pipeline: Pipeline, layer: Layer, precision: Preci
         size = memory.line_buffer_bytes(network, layer, precision)
         size += memory.window_bytes(network, layer, pixels, precision)
         groups = network.shapes[layer.name].channels // pipeline.engines[layer.name].pe
-        bits = memory.ACCUMULATOR_BITS if layer.accumulates else precision.activation_bits
+        bits = memory.ACCUMULATOR_BITS if layer.accumulates else precision.bits_of(layer.inputs[0])
         yield Action("window_write", "sram", taken, bits, size)
-        yield Action("window_read", "sram", _window_values(network, layer, groups), bits, size)
+        yield Action("window_read", "sram", _read_values(network, layer, layer.inputs[0], groups), bits, size)
     shapes = network.weight_shapes(layer)
     if shapes:
         size = memory.weight_bytes(network, layer, precision)

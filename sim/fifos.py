@@ -116,8 +116,11 @@ def with_depths(pipeline: Pipeline, depths: Mapping[str, int]) -> Pipeline:
 
 def fifo_bytes(network: Network, depths: Mapping[str, int], precision: Precision) -> int:
     """Bytes of FIFOs of these depths."""
-    channels = {edge: network.shapes[edge.partition(" -> ")[0]].channels for edge in depths}
-    return sum(bytes_of(depth * channels[edge], precision.activation_bits) for edge, depth in depths.items())
+    sources = {edge: edge.partition(" -> ")[0] for edge in depths}
+    return sum(
+        bytes_of(depth * network.shapes[sources[edge]].channels, precision.bits_of(sources[edge]))
+        for edge, depth in depths.items()
+    )
 
 
 def _interval(ends: Cycles) -> int:

@@ -87,8 +87,9 @@ def _in_lut_ram_instead(
     saved: dict[str, int] = {}
     for edge, fifo in fifos.items():
         if fifo.ram == "block":
-            taken[edge] = resources.fifo_memory(network, edge, fifo, precision.activation_bits).bram18
-            saved[edge] = resources.fifo_memory(network, edge, Fifo(fifo.depth), precision.activation_bits).lut
+            bits = precision.bits_of(edge.partition(" -> ")[0])
+            taken[edge] = resources.fifo_memory(network, edge, fifo, bits).bram18
+            saved[edge] = resources.fifo_memory(network, edge, Fifo(fifo.depth), bits).lut
     excess = sum(taken.values()) - most_bram18
     moved = []
     for edge in sorted(taken, key=lambda edge: saved[edge] / taken[edge]):
@@ -110,10 +111,9 @@ def choices_of(network: Network, layer: Layer, budget: Budget, precision: Precis
     if budget.bram18 is None:
         return options(network, layer)
     found = []
+    bits = precision.bits_of(layer.inputs[0]), precision.weight_bits
     for option in _foldings(network, layer):
-        memories = resources.engine_memories(
-            network, layer, option.engine, precision.activation_bits, precision.weight_bits
-        )
+        memories = resources.engine_memories(network, layer, option.engine, *bits)
         found.append(option._replace(bram18=sum(memory.bram18 for memory in memories)))
     return sorted(found, key=lambda o: (o.macs, o.cycles if layer.kind in _COSTLY else -o.cycles, o.engine.pe))
 

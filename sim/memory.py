@@ -40,7 +40,7 @@ def line_buffer_bits(network: Network, layer: Layer, precision: Precision) -> in
     channels = network.input_shape(layer).channels
     sums = kept_sums(network, layer)
     row_of_sums = sums * channels * ACCUMULATOR_BITS if sums > 1 else 0
-    return row_of_sums + line_buffer_pixels(network, layer) * channels * precision.activation_bits
+    return row_of_sums + line_buffer_pixels(network, layer) * channels * precision.bits_of(layer.inputs[0])
 
 
 def line_buffer_bytes(network: Network, layer: Layer, precision: Precision) -> int:
@@ -56,7 +56,7 @@ def window_bits(network: Network, layer: Layer, capacity_pixels: int, precision:
     if layer.accumulates:
         return channels * ACCUMULATOR_BITS if kept_sums(network, layer) == 1 else 0
     pixels = capacity_pixels - line_buffer_pixels(network, layer)
-    return pixels * channels * precision.activation_bits
+    return pixels * channels * precision.bits_of(layer.inputs[0])
 
 
 def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision: Precision) -> int:

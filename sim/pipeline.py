@@ -1,5 +1,6 @@
 """A network on a `Pipeline`: check, pack, run, unpack. The semantics are those of docs/pipeline.md."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -75,7 +76,7 @@ def simulate(
         int(finishes[-1] - finishes[-2]),
         layers,
         line_memory_bytes=sum(x.line_buffer_bytes + x.window_bytes + x.fifo_bytes for x in layers),
-        dram_bytes=_frame_traffic(executed, precision),
+        dram_bytes=frame_traffic(executed, precision),
     )
 
 
@@ -188,11 +189,11 @@ def _fifo_bytes(network: Network, pipeline: Pipeline, precision: Precision, laye
     edges = [Edge(source, layer.name) for source in layer.inputs]
     if layer is network.output:
         edges.append(Edge(layer.name, OUTPUT))
-    sizes = [fit.fifo(pipeline, edge).depth * network.shapes[edge.source].channels for edge in edges]
-    return sum(memory.bytes_of(size, precision.activation_bits) for size in sizes)
+    values = [fit.fifo(pipeline, edge).depth * network.shapes[edge.source].channels for edge in edges]
+    return sum(memory.bytes_of(n, precision.bits_of(edge.source)) for n, edge in zip(values, edges, strict=True))
 
 
-def _frame_traffic(network: Network, precision: Precision) -> dict[str, int]:
+def frame_traffic(network: Network, precision: Precision) -> dict[str, int]:
     """Bytes of a frame in and of its result out; a pipeline moves nothing else."""
-    ends = {"input": network.shapes[INPUT], "output": network.shapes[network.output.name]}
-    return {k: memory.bytes_of(shape.pixels * shape.channels, precision.activation_bits) for k, shape in ends.items()}
+    ends = {"input": INPUT, "output": network.output.name}
+    return {k: memory.bytes_of(math.prod(network.shapes[v]), precision.bits_of(v)) for k, v in ends.items()}

@@ -96,7 +96,10 @@ def graph_of(network: Network, precision: Precision) -> Graph:
     """A network's rows, tasks and edges as the kernels' tables."""
     index = {name: n for n, name in enumerate((INPUT, *network.by_name))}
     shapes = [network.shapes[name] for name in index]
-    row_bytes = [memory.bytes_of(shape.cols * shape.channels, precision.activation_bits) for shape in shapes]
+    row_bytes = [
+        memory.bytes_of(shape.cols * shape.channels, precision.bits_of(name))
+        for name, shape in zip(index, shapes, strict=True)
+    ]
     tables = [_row_tables(network, layer) for layer in network.layers]
     tasks = [0, 0, *(table[0].size for table in tables)]
     edges = [(index[source], index[layer.name]) for layer in network.layers for source in layer.inputs]

@@ -2,14 +2,30 @@
 
 import msgspec
 
-from hw.network import Network
+from hw.network import INPUT, Network
 
 
 class Precision(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Bits of an activation and of a weight, where no student says more."""
+    """Bits of a layer's result, of a weight and of the input's channels, where no student says more.
+
+    `input_bits` are 0 where the input is as wide as the results, also if they are given.
+    """
 
     activation_bits: int = 8
     weight_bits: int = 8
+    input_bits: int = 0
+
+    def __post_init__(self) -> None:
+        if self.input_bits == self.activation_bits:  # equal widths are equal records, with one hash and one key
+            msgspec.structs.force_setattr(self, "input_bits", 0)
+
+    def __str__(self) -> str:
+        pixels = f"input of {self.input_bits} bits, " if self.input_bits else ""
+        return f"{pixels}activations of {self.activation_bits} bits, weights of {self.weight_bits}"
+
+    def bits_of(self, source: str) -> int:
+        """Bits of a channel of what this layer, or the input, makes."""
+        return self.input_bits or self.activation_bits if source == INPUT else self.activation_bits
 
 
 class LayerResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from hw import onnx_file, presets, student
 from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
-from hw.network import Network
+from hw.network import INPUT, Network
 from hw.passes import executed
 from hw.student import Student
 from sim import engine, fifos, folding, kernels_engine, kernels_pipeline, line_sensor, pipeline, sensor
@@ -69,10 +69,12 @@ def named(name: str) -> tuple[Network, Precision]:
 
 
 def precision_of(made: Student) -> Precision:
-    """The widest activation and the widest weight of a student; the logits do not count."""
-    inner = [formats for name, formats in made.formats.items() if name != made.network.output.name]
+    """Bits of a student's widest result, its logits apart, of its widest weight and of its input."""
+    ends = INPUT, made.network.output.name
+    pixels = made.formats[INPUT].out.width
+    inner = [formats.out.width for name, formats in made.formats.items() if name not in ends]
     weights = [formats.weight.width for formats in made.formats.values() if formats.weight is not None]
-    return Precision(max(formats.out.width for formats in inner), max(weights, default=1))
+    return Precision(max(inner, default=pixels), max(weights, default=1), pixels)
 
 
 def kernel_ready(machine: Machine) -> bool:

@@ -207,7 +207,7 @@ def _layer(
 
 def _engine(network: Network, pipeline: Pipeline, precision: Precision, layer: Layer) -> tuple[Memory, Memory, Memory]:
     """Line buffer, window and weights; rows that a window holds whole are its own, not a line buffer's."""
-    bits = precision.activation_bits, precision.weight_bits
+    bits = precision.bits_of(layer.inputs[0]), precision.weight_bits
     capacity = fit.window_pixels(network, pipeline, layer) if layer.windowed else 0
     rows, weights = resources.engine_memories(network, layer, pipeline.engines[layer.name], *bits)
     line_bits = memory.line_buffer_bits(network, layer, precision)
@@ -225,8 +225,8 @@ def _fifos(network: Network, pipeline: Pipeline, precision: Precision, edges: It
     found = []
     for edge in edges:
         fifo = fit.fifo(pipeline, edge)
-        taken = resources.fifo_memory(network, str(edge), fifo, precision.activation_bits)
-        bits = fifo.depth * network.shapes[edge.source].channels * precision.activation_bits
+        taken = resources.fifo_memory(network, str(edge), fifo, precision.bits_of(edge.source))
+        bits = fifo.depth * network.shapes[edge.source].channels * precision.bits_of(edge.source)
         found.append(Memory(bits, taken.bram18, taken.lut))
     return _sum_of(found)
 

@@ -143,6 +143,7 @@ class Machine:
     engine: Any
     activation_bits: int
     weight_bits: int
+    frame_bits: int = 0
 
     def tasks(self, layer: Layer) -> list[Task]:
         """All row tasks of a layer in order."""
@@ -161,9 +162,10 @@ class Machine:
         ]
 
     def row_bytes(self, owner: str) -> int:
-        """A row of a map."""
+        """A row of a map; the frame may have bits of its own."""
         shape = self.network.shapes[owner]
-        return whole_bytes(shape.cols * shape.channels * self.activation_bits)
+        own = self.frame_bits and owner == INPUT
+        return whole_bytes(shape.cols * shape.channels * (self.frame_bits if own else self.activation_bits))
 
     def bytes_of(self, things: set[Thing]) -> int:
         """Room that these take in line memory."""
@@ -232,9 +234,16 @@ def round_up(exact: Fraction) -> int:
     return exact.numerator // exact.denominator + (exact.denominator > 1)
 
 
-def run(network: Network, engine: Any, activation_bits: int = 8, weight_bits: int = 8, frames: int = 3) -> Account:
+def run(
+    network: Network,
+    engine: Any,
+    activation_bits: int = 8,
+    weight_bits: int = 8,
+    frames: int = 3,
+    frame_bits: int = 0,
+) -> Account:
     """So many frames in the engine's schedule."""
-    machine = Machine(network, engine, activation_bits, weight_bits)
+    machine = Machine(network, engine, activation_bits, weight_bits, frame_bits)
     try:
         return _run(machine, frames)
     except TooSmall:

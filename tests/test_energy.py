@@ -39,9 +39,11 @@ SRAM_32 = 20 / 8
 DRAM = 1950 / 8
 
 
-def of(network: Network, on: Pipeline | LineEngine, table: Table = HOROWITZ) -> dict[str, float]:
+def of(
+    network: Network, on: Pipeline | LineEngine, table: Table = HOROWITZ, bits: Precision = Precision()
+) -> dict[str, float]:
     """Energy of a frame in pJ."""
-    found = energy.priced(simulate(network, on), network, on, table)
+    found = energy.priced(simulate(network, on, bits), network, on, table, bits)
     assert found.energy_table == f"estimate, {table.name}"
     assert isinstance(found.energy_uj, dict)
     return {part: 1e6 * uj for part, uj in found.energy_uj.items()}
@@ -94,6 +96,31 @@ def test_a_frame_of_the_pipeline_by_hand() -> None:
             "dram_output": 2 * DRAM,
         }
     )
+
+
+def test_8_bit_pixels_and_4_bit_results_by_hand() -> None:
+    mixed = Precision(4, 4, 8)
+    found = of(TINY, PIPELINE, bits=mixed)
+    # Pixels as above; results in half a byte: 32 values and 2, of which DRAM takes a byte; weights in half a byte.
+    assert found["fifo_write"] == found["fifo_read"] == pytest.approx((16 + 16 + 1) * SRAM_8)
+    assert found["window_write"] == pytest.approx((16 + 128) * SRAM_8)
+    assert found["window_read"] == pytest.approx((48 + 128) * SRAM_8)
+    assert found["weight_memory_read"] == pytest.approx((48 + 128) * SRAM_8)
+    assert (found["dram_input"], found["dram_output"]) == pytest.approx((16 * DRAM, DRAM))
+    found = of(TINY, ENGINE, bits=mixed)
+    assert found["line_memory_read"] == pytest.approx((48 + 16 + 24 + 1) * SRAM_8)
+    assert found["line_memory_write"] == pytest.approx((16 + 1 + 24 + 16) * SRAM_8)
+    assert (found["dram_lines_in"], found["dram_lines_out"]) == pytest.approx((16 * DRAM, DRAM))
+
+
+def test_operands_are_as_wide_as_what_a_layer_reads_by_hand() -> None:
+    assert of(TINY, ENGINE, bits=Precision(16, 8, 8))["multiply"] == pytest.approx(96 * 0.2)
+    assert of(TINY, ENGINE, bits=Precision(8, 8, 16))["multiply"] == pytest.approx(96 * 3.1)
+    layers = (Layer("scale", "affine", (INPUT,)), Layer("sum", "add", (INPUT, "scale")))
+    found = of(Network("shortcut", Shape(2, 4, 3), layers), ENGINE, bits=Precision(4, 4, 16))
+    assert found["add"] == pytest.approx(24 * 0.1)  # of 16 bits: 8 bits would do with 0.03
+    # 24 pixels of 2 bytes for each of the two layers, 24 results of half a byte for the sum, and its 12 bytes to DRAM.
+    assert found["line_memory_read"] == pytest.approx((48 + 48 + 12 + 12) * SRAM_8)
 
 
 def test_adds_maxima_and_affines_by_hand() -> None:

@@ -49,7 +49,7 @@ def random_engine(seed: int, network: Network) -> LineEngine:
 
 def bits_of(seed: int) -> Precision:
     rng = Random(f"bits {seed}")
-    return Precision(rng.choice((8, 8, 4, 5, 16)), rng.choice((8, 8, 3, 6)))
+    return Precision(rng.choice((8, 8, 4, 5, 16)), rng.choice((8, 8, 3, 6)), rng.choice((0, 0, 8, 13)))
 
 
 def some_of(seed: int) -> tuple[Network, LineEngine, Precision]:
@@ -62,7 +62,7 @@ def present(counts: dict[str, int]) -> dict[str, int]:
 
 
 def agree(network: Network, engine: LineEngine, bits: Precision) -> None:
-    expected = oracle(network, engine, bits.activation_bits, bits.weight_bits, 3)
+    expected = oracle(network, engine, bits.activation_bits, bits.weight_bits, 3, bits.input_bits)
     if not expected.fits:
         with pytest.raises(DoesNotFit):
             simulate(network, network, engine, bits)
@@ -200,6 +200,32 @@ def test_square_filters_line_by_line_by_hand(square: Network) -> None:
     assert result.cycles_by_cause["lines_in"] + result.cycles_by_cause["weights"] == 3 * (43 + 24) + 4 * 15
     # Held at most in the turn of a2: rows 1 to 3 of the frame (30 bytes), rows 0 to 2 of a (45).
     assert result.line_memory_bytes == 75
+
+
+def test_rows_of_8_bit_pixels_and_of_4_bit_results_by_hand(square: Network) -> None:
+    result = simulate(square, square, BY_HAND, Precision(4, 4, 8))
+    # Rows of the frame are 10 bytes as ever; a row of a is 15 results of half a byte, 8 bytes; one of b 5, 3 bytes.
+    # Weights of a are 54 / 2 and 3 biases, of b 27 / 2 in whole bytes.
+    assert list(result.dram_bytes.values()) == [3 * (27 + 12 + 14), 4 * 10, 0, 4 * 3, 0]
+    assert result.line_memory_bytes == 3 * 10 + 3 * 8
+    assert [layer.line_buffer_bytes for layer in result.layers] == [2 * 10, 15]
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_line_memory_of_mixed_bits_is_between_that_of_one_width(seed: int) -> None:
+    network, engine, _ = some_of(seed)
+    # Where nothing moves to DRAM for want of room: what moves there is another choice with every width.
+    roomy = {"line_memory_bytes": 1 << 30, "weight_memory_bytes": 1 << 30, "skips": "keep"}
+    engine = msgspec.structs.replace(engine, **roomy)
+    narrow, mixed, wide = (
+        simulate(network, network, engine, bits) for bits in (Precision(4, 8), Precision(4, 8, 8), Precision(8, 8))
+    )
+    assert narrow.line_memory_bytes <= mixed.line_memory_bytes <= wide.line_memory_bytes
+    assert mixed.dram_bytes["lines_in"] + mixed.dram_bytes["spills_in"] == (
+        wide.dram_bytes["lines_in"] + wide.dram_bytes["spills_in"]
+    )
+    assert mixed.dram_bytes["lines_out"] == narrow.dram_bytes["lines_out"]
+    assert narrow.cycles_by_cause["compute"] == mixed.cycles_by_cause["compute"] == wide.cycles_by_cause["compute"]
 
 
 def test_row_filters_keep_the_row_at_hand_and_no_other() -> None:

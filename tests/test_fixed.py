@@ -5,11 +5,11 @@ from math import floor, inf
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hw.errors import BadInput
-from hw.fixed import Format, accumulator_width, dequantise, divide, quantise, requantise
+from hw.fixed import Format, accumulator_width, dequantise, divide, finer, quantise, requantise
 
 FORMATS = st.builds(Format, st.integers(1, 16), st.integers(-12, 20), st.booleans())
 INTEGERS = st.integers(-(2**20), 2**20)
@@ -88,6 +88,24 @@ def test_requantise_shifts_either_way_with_the_same_rounding(integer, fraction, 
 
 
 @checked
+@given(INTEGERS, st.integers(-16, 32), FORMATS, st.sampled_from([(np.float32, 24), (np.float64, 53)]))
+def test_requantise_gives_the_same_in_floats_that_hold_the_integers(integer, fraction, fmt, floats):
+    dtype, bits = floats
+    assume(abs(integer) + 2.0 ** (fraction - fmt.fraction - 1) < 2**bits)
+    found = requantise(one(integer, dtype), fraction, fmt)
+    assert found.dtype == dtype
+    assert found[0] == exactly(integer * Fraction(2) ** -fraction, fmt)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.float64])
+@pytest.mark.parametrize("bits", [0, 1, 13])
+def test_finer_keeps_the_dtype(dtype, bits):
+    found = finer(np.array([-3, 0, 5], dtype), bits)
+    assert found.dtype == dtype
+    assert found.tolist() == [-3 * 2**bits, 0, 5 * 2**bits]
+
+
+@checked
 @given(INTEGERS, st.integers(1, 90), st.integers(-16, 24), FORMATS)
 def test_divide_rounds_the_exact_quotient(integer, divisor, fraction, fmt):
     expected = exactly(Fraction(integer, divisor) * Fraction(2) ** -fraction, fmt)
@@ -99,9 +117,11 @@ def test_requantise_by_hand_rounds_negative_halves_up():
     assert found.tolist() == [-1, -1, -1, 0, 0, 0, 0, 1, 1]
 
 
-def test_requantise_leaves_its_argument_alone():
-    given_integers = np.array([1000, -1000])
-    requantise(given_integers, 0, Format(4, 4))
+@pytest.mark.parametrize("dtype", [np.int64, np.float32])
+@pytest.mark.parametrize("fraction", [-1, 0, 3])
+def test_requantise_leaves_its_argument_alone(fraction, dtype):
+    given_integers = np.array([1000, -1000], dtype)
+    requantise(given_integers, fraction, Format(4, 4))
     assert given_integers.tolist() == [1000, -1000]
 
 

@@ -203,7 +203,10 @@ def all_foldings(network: Network, precision: Precision) -> np.ndarray:
     for layer in network.layers:
         own = []
         for engine in foldings(network, layer):
-            memories = resources.engine_memories(network, layer, engine, *msgspec.structs.astuple(precision))
+            bits = (
+                precision.input_bits if layer.inputs[0] == INPUT and precision.input_bits else precision.activation_bits
+            )
+            memories = resources.engine_memories(network, layer, engine, bits, precision.weight_bits)
             own.append((cost(layer, engine), sum(m.bram18 for m in memories), frame_cycles(network, layer, engine)))
         each = points[:, None] + np.array(own) * (1, 1, 0)
         each[:, :, 2] = np.maximum(points[:, None, 2], np.array(own)[:, 2])
@@ -237,7 +240,7 @@ def expect_the_best(network: Network, points: np.ndarray, given: dict[str, int],
         return False
     found = folded(network, Budget("b", **given), precision)
     assert slowest(network, found.engines) == least, f"{network.name} {given}"
-    taken = resources.budgeted(network, found, precision.activation_bits, precision.weight_bits)
+    taken = resources.budgeted(network, found, precision.activation_bits, precision.weight_bits, precision.input_bits)
     assert taken.dsp <= macs
     assert taken.bram18 <= rams
     return True
@@ -268,7 +271,7 @@ def knotty(seed: int) -> Network:
 def test_two_limits_that_only_bind_together() -> None:
     found = 0
     for seed, bits in product(range(30), (8, 17, 33)):
-        network, precision = knotty(seed), Precision(8, bits)
+        network, precision = knotty(seed), Precision(8, bits, (0, 0, 20)[seed % 3])
         if prod(len(foldings(network, layer)) for layer in network.layers) > MOST_FOLDINGS:
             continue
         points = all_foldings(network, precision)
@@ -316,6 +319,27 @@ THREE = Network(
         Layer("sum", "add", ("b", INPUT)),
     ),
 )
+
+
+def test_rows_of_8_bit_pixels_are_counted_where_they_are_kept() -> None:
+    limit, bits = Budget("b", bram18=100), (Precision(4, 4), Precision(4, 4, 8), Precision(8, 4))
+    for layer, alike in ((THREE.by_name["a"], 2), (THREE.by_name["b"], 0)):
+        found = [folding.choices_of(THREE, layer, limit, each) for each in bits]
+        assert found[1] == found[alike]
+        assert found[0] != found[2]
+
+
+def test_a_fifo_of_8_bit_pixels_takes_more_block_ram_than_one_of_4_bit_results() -> None:
+    # The skip edge holds two rows of 64 pixels and more, 16 channels each: words of 128 bits are 4 block RAMs side by
+    # side, words of 64 bits 2. Where 3 are left the wide one goes to look-up tables.
+    engines = {"a": Engine(16, 16), "bn": Engine(16), "b": Engine(16, 16), "sum": Engine(16)}
+    rams = [
+        folding.with_fifos(THREE, Budget("b", 600), engines, 3, bits).fifos["input -> sum"].ram
+        for bits in (Precision(4, 4), Precision(4, 4, 8))
+    ]
+    assert rams == ["block", "lut"]
+
+
 REFUSED = [
     ({"macs": 2}, "2 multipliers were found, at least 3 are wanted, one for every conv and affine of the network"),
     (

@@ -15,6 +15,7 @@ from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.presets import ROW_KEEP, wrn
 from hw.resources import CONTROL_LUTS, Resources
 from reports.hls import hls_fifos, hls_resources, show_resources
+from sim.result import Precision
 
 
 def single(kernel=(1, 1), channels=4, outputs=8, cols=40, kind="conv"):
@@ -137,3 +138,11 @@ def test_an_estimate_of_another_design_is_not_held_against_a_report():
     with pytest.raises(BadInput) as error:
         hls_resources(students.strided(), None, report)
     assert str(error.value) == "resources: an estimate of hls was held against rtl; one is wanted"
+
+
+def test_the_input_of_a_network_without_formats_may_have_bits_of_its_own() -> None:
+    conv = Layer("a", "conv", (INPUT,), 4, Size(3, 3))
+    network = Network("square", Shape(8, 8, 2), (conv, Layer("b", "conv", ("a",), 4, Size(3, 3))))
+    bits = (Precision(4, 4), Precision(4, 4, 8), Precision(8, 4))
+    narrow, mixed, wide = (hls_resources(network, None, precision=each)[0].lut for each in bits)
+    assert narrow < mixed < wide

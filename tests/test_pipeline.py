@@ -151,6 +151,37 @@ def test_bytes_of_a_square_and_a_row_filter_by_hand(square: Network, machine: Pi
     assert wide.weight_bytes == 36 + 16 + 12
 
 
+def test_bytes_of_8_bit_pixels_and_4_bit_results_by_hand(square: Network, machine: Pipeline) -> None:
+    found = simulate(square, square, machine, Precision(4, 4, 8))
+    conv, row = found.layers
+    # All that holds pixels is as at 8 bits: two rows and 5 pixels of 2 channels, and the first FIFO.
+    assert (conv.line_buffer_bytes, conv.window_bytes, conv.fifo_bytes) == (24, 10, 4)
+    # All that holds results is half of it: 4 pixels of 4 channels; FIFOs of 3 of 4 and of 4 of 2.
+    assert (row.window_bytes, row.fifo_bytes) == (8, 6 + 4)
+    assert found.line_memory_bytes == 24 + 10 + 4 + 8 + 10
+    assert found.dram_bytes == {"input": 60, "output": 30}
+
+
+def test_figures_of_mixed_bits_lie_between_those_of_one_width(runnable: list[tuple[Network, Pipeline]]) -> None:
+    keys = ("line_buffer_bytes", "window_bytes", "fifo_bytes", "line_memory_bytes")
+    strictly = 0
+    for network, pipeline in runnable:
+        narrow, mixed, wide = (
+            simulate(network, network, pipeline, bits)
+            for bits in (Precision(4, 4), Precision(4, 4, 8), Precision(8, 4))
+        )
+        for key in keys:
+            assert getattr(narrow, key) <= getattr(mixed, key) <= getattr(wide, key)
+        assert (mixed.dram_bytes["input"], mixed.dram_bytes["output"]) == (
+            wide.dram_bytes["input"],
+            narrow.dram_bytes["output"],
+        )
+        assert narrow.interval_cycles == mixed.interval_cycles == wide.interval_cycles
+        assert simulate(network, network, pipeline, Precision(4, 4, 4)) == narrow
+        strictly += narrow.line_memory_bytes < mixed.line_memory_bytes < wide.line_memory_bytes
+    assert strictly > len(runnable) // 2
+
+
 def test_every_row_filter_of_a_random_network_keeps_no_line(runnable: list[tuple[Network, Pipeline]]) -> None:
     seen = {"row": 0, "square": 0}
     for network, pipeline in runnable:

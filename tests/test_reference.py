@@ -5,8 +5,10 @@ from math import floor
 
 import numpy as np
 import pytest
+import random_students
 from random_students import random_student
 
+from hw import reference
 from hw.errors import BadInput
 from hw.fixed import Format, LayerFormats
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
@@ -14,6 +16,8 @@ from hw.reference import forward, layer_outputs
 from hw.student import Student
 
 SEEDS = range(90)
+BITS = {"few": (2, 7), "to 16": (2, 16), "wide": (12, 22), "wider": (20, 26)}
+WIDE = [(bits, seed) for bits in BITS for seed in range(12)]
 
 
 def naive_outputs(student, image):
@@ -84,6 +88,96 @@ def test_every_layer_gives_the_integers_of_a_naive_implementation(seed):
     for n, image in enumerate(student.images.tolist()):
         for name, expected in naive_outputs(student, image).items():
             assert found[name][n].tolist() == expected, f"{name} of\n{student.network}"
+
+
+def wide_student(monkeypatch, bits, seed):
+    """A random student whose numbers have other widths: sums of 4 to about 60 bits."""
+
+    def fmt(rng, fraction, signed):
+        width = int(rng.integers(BITS[bits][0], BITS[bits][1] + 1))
+        return Format(width, width - fraction, signed)
+
+    monkeypatch.setattr(random_students, "_format", fmt)
+    return random_student(seed)
+
+
+@pytest.mark.parametrize(("bits", "seed"), WIDE)
+def test_numbers_of_few_and_of_many_bits_are_as_exact(monkeypatch, bits, seed):
+    student = wide_student(monkeypatch, bits, seed)
+    found = layer_outputs(student, student.images)
+    for n, image in enumerate(student.images.tolist()):
+        for name, expected in naive_outputs(student, image).items():
+            assert found[name][n].tolist() == expected, f"{name} of\n{student.network}"
+
+
+def test_sums_of_the_random_students_fit_float32_float64_and_neither(monkeypatch):
+    students = [wide_student(monkeypatch, bits, seed) for bits, seed in WIDE]
+    widths = [f.accumulator.width - 1 for student in students for f in student.formats.values() if f.accumulator]
+    assert sum(width <= 24 for width in widths) > 10
+    assert sum(24 < width <= 53 for width in widths) > 10
+    assert sum(width > 53 for width in widths) > 3
+
+
+def lone_conv(source, weights, out, bias=()):
+    """A student of one 1x1 conv, from len(weights) channels to one."""
+    layer = Layer("c", "conv", (INPUT,), 1, bias=bool(bias))
+    network = Network("net", Shape(1, 1, len(weights)), (layer,))
+    integers = {"c.weight": np.array(weights).reshape(1, 1, -1, 1)} | ({"c.bias": np.array(bias)} if bias else {})
+    formats = {INPUT: LayerFormats(source), "c": LayerFormats(out, Format(40, 40))}
+    none = np.zeros((0, 1, 1, len(weights)), np.int64)
+    return Student(network, formats, integers, none, np.zeros(0, np.int64), none[..., :1], {})
+
+
+@pytest.mark.parametrize(("pixel", "weight"), [(11, 12), (12, 12), (13, 12), (26, 26), (26, 27), (27, 27), (30, 29)])
+def test_a_sum_is_exact_where_each_of_its_products_would_fit_a_narrower_float(pixel, weight):
+    source, largest = Format(pixel, pixel, signed=False), (1 << weight) - 1
+    student = lone_conv(source, (largest, largest), Format(62, 62))
+    images = np.array([[source.high, source.high - 1], [source.high, 0], [1, 0]]).reshape(-1, 1, 1, 2)
+    expected = [(2 * source.high - 1) * largest, source.high * largest, largest]
+    assert forward(student, images).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [23, 24, 52, 53, 60])
+def test_a_bias_beside_a_power_of_two_is_not_rounded_away(bits):
+    student = lone_conv(Format(2, 2), (1,), Format(62, 62), bias=(1 << bits,))
+    assert forward(student, np.array([-1, 1]).reshape(2, 1, 1, 1)).ravel().tolist() == [
+        (1 << bits) - 1,
+        (1 << bits) + 1,
+    ]
+
+
+@pytest.mark.parametrize("width", [23, 24, 25, 52, 53, 54, 60])
+def test_a_sum_of_two_inputs_may_need_a_bit_more_than_either(width):
+    pool = Layer("m", "max", (INPUT,))
+    network = Network("net", Shape(1, 1, 1), (pool, Layer("a", "add", (INPUT, "m"))))
+    formats = {
+        INPUT: LayerFormats(Format(width, width, signed=False)),
+        "m": LayerFormats(Format(width, width)),
+        "a": LayerFormats(Format(width + 1, width + 1, signed=False)),
+    }
+    even, clipped = (1 << width) - 2, (1 << width - 1) - 1
+    image = np.array([even, clipped, 1]).reshape(3, 1, 1, 1)
+    student = Student(network, formats, {}, image, np.zeros(3, np.int64), image, {})
+    assert forward(student, image).ravel().tolist() == [even + clipped, 2 * clipped, 2]
+
+
+@pytest.mark.parametrize("cached", [1, 300, 1 << 30])
+def test_how_many_images_go_at_once_changes_nothing(monkeypatch, cached):
+    student = random_student(11, images=7)
+    one_by_one = np.concatenate([forward(student, student.images[n : n + 1]) for n in range(7)])
+    alone = [layer_outputs(student, student.images[n : n + 1]) for n in range(7)]
+    monkeypatch.setattr(reference, "CACHED", cached)
+    assert np.array_equal(forward(student, student.images), one_by_one)
+    for name, values in layer_outputs(student, student.images).items():
+        assert values.dtype == np.int64
+        assert np.array_equal(values, np.concatenate([outputs[name] for outputs in alone]))
+
+
+def test_pixels_may_come_as_bytes_and_are_left_alone():
+    student = lone_conv(Format(8, 8, signed=False), (3, -7), Format(16, 16))
+    pixels = np.array([[255, 0], [0, 255], [1, 2]], np.uint8).reshape(3, 1, 1, 2)
+    assert forward(student, pixels).ravel().tolist() == [765, -1785, -11]
+    assert layer_outputs(student, pixels)[INPUT].ravel().tolist() == pixels.ravel().tolist() == [255, 0, 0, 255, 1, 2]
 
 
 def test_the_random_students_cover_what_can_go_wrong():

@@ -22,7 +22,7 @@ from hw.resources import (
     stream_memory,
     with_error,
 )
-from hw.synth.shapes import of_bits
+from hw.synth.shapes import modules, of_bits
 
 
 def machine(network, engines=None, depth=2):
@@ -90,6 +90,26 @@ def test_a_whole_is_the_sum_of_its_engines_and_fifos(seed):
         rams += fifo_memory(network, edge, fifo, 32).bram18
     found = budgeted(network, pipeline, 32, 32)
     assert (found.bram18, found.dsp) == (rams, dsp)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_only_what_holds_pixels_of_the_input_has_their_bits(seed):
+    network = random_network(seed)
+    pipeline = random_pipeline(seed, network)
+    narrow, mixed, wide = (
+        {name: parameters for name, _, parameters in modules(of_bits(network, *bits), pipeline)}
+        for bits in ((4, 4), (4, 4, 8), (8, 4))
+    )
+    for edge in map(str, network.edges):
+        assert mixed[edge] == (wide if edge.startswith("input -> ") else narrow)[edge]
+    for layer in network.layers:
+        reads = INPUT in layer.inputs
+        found = mixed[layer.name]
+        assert found["OUT_BITS"] == 4
+        assert found["IN_BITS"] == (8 if reads else 4)
+        if "SUM_BITS" in found and layer.kind in ("conv", "affine"):
+            assert found["SUM_BITS"] == (wide if reads else narrow)[layer.name]["SUM_BITS"]
+    assert {name: of for name, _, of in modules(of_bits(network, 4, 4, 4), pipeline)} == narrow
 
 
 def test_block_rams_neither_rise_nor_fall_with_multipliers():

@@ -42,9 +42,21 @@ def waits(found: Storage) -> dict[str, tuple[int, int]]:
 NONE = (0, 0, 0)
 
 
-def test_a_3x3_conv_by_hand() -> None:
+def a_3x3_conv() -> tuple[Network, Pipeline]:
     layer = Layer("a", "conv", (INPUT,), 32, Size(3, 3), padding=AROUND, bias=True)
-    found = storage(*by_hand("square", Shape(8, 64, 16), [layer], [3, Fifo(70, "block")], a=Engine(2, 16)))
+    return by_hand("square", Shape(8, 64, 16), [layer], [3, Fifo(70, "block")], a=Engine(2, 16))
+
+
+def test_a_3x3_conv_of_8_bit_pixels_and_4_bit_results_by_hand() -> None:
+    found = storage(*a_3x3_conv(), Precision(4, 8, 8))
+    line_buffer, window, fifo, _, _ = kept(found)["a"]
+    assert (line_buffer, window) == ((2 * 64 * 16 * 8, 4, 0), (4 * 16 * 8, 0, 0))
+    # The FIFO in front has pixels of 128 bits, as at 8 bits; the one behind words of 128 where it had 256.
+    assert fifo == (3 * 128 + 70 * 128, 4, 6)
+
+
+def test_a_3x3_conv_by_hand() -> None:
+    found = storage(*a_3x3_conv())
     assert kept(found) == {
         "a": [
             # Two rows of 64 pixels of 128 bits: 128 words, 4 block RAMs of 512 x 36 side by side.
@@ -119,11 +131,13 @@ def test_the_edges_of_a_shortcut() -> None:
     assert skip_edges(Network("n", Shape(2, 2, 2), layers)) == [Edge(INPUT, "odd")]
 
 
-@pytest.mark.parametrize("bits", [8, 5])
+@pytest.mark.parametrize(("bits", "input_bits"), [(8, 0), (5, 0), (5, 8)])
 @pytest.mark.parametrize("seed", range(40))
-def test_bits_are_the_bytes_of_a_simulation_and_ram_is_that_of_the_estimate(seed: int, bits: int) -> None:
+def test_bits_are_the_bytes_of_a_simulation_and_ram_is_that_of_the_estimate(
+    seed: int, bits: int, input_bits: int
+) -> None:
     network = executed(random_network(seed))
-    made, precision = random_pipeline(seed, network), Precision(bits, bits)
+    made, precision = random_pipeline(seed, network), Precision(bits, bits, input_bits)
     try:
         result = simulate(network, made, precision)
     except Deadlock:
@@ -137,7 +151,7 @@ def test_bits_are_the_bytes_of_a_simulation_and_ram_is_that_of_the_estimate(seed
         assert -(-mine.weights.bits // 8) == layer.weight_bytes
         # Every FIFO is rounded up by itself there.
         assert 0 <= 8 * layer.fifo_bytes - mine.fifo.bits - mine.skip_fifo.bits < (1 if bits == 8 else 8 * 4)
-    taken = resources.budgeted(network, made, bits, bits)
+    taken = resources.budgeted(network, made, bits, bits, input_bits)
     assert found.total.bram18 == taken.bram18
     assert found.total.lut <= taken.lut
 

@@ -22,7 +22,7 @@ from sim import choice, energy, folding, run
 from sim.result import Precision
 
 ASKED = Asked("horowitz-45nm", "xc7")
-PRECISIONS = (Precision(8, 8), Precision(8, 4), Precision(5, 6))
+PRECISIONS = (Precision(8, 8), Precision(8, 4), Precision(5, 6), Precision(4, 4, 8))
 
 
 def subject_of(network, precision=Precision(), student=None):
@@ -76,7 +76,8 @@ def one_by_one(subject, machine, table, *, counted=True):
     figures["dram_bytes"] = 0
     if counted:
         bits = subject.precision.activation_bits, subject.precision.weight_bits
-        figures |= resources.estimate(form, made, *bits, student=subject.student).counts
+        pixel_bits = subject.precision.input_bits
+        figures |= resources.estimate(form, made, *bits, student=subject.student, input_bits=pixel_bits).counts
     return figures
 
 
@@ -95,7 +96,7 @@ def agrees(rows, i, expected):
 @pytest.mark.parametrize("seed", range(25))
 def test_exact_figures_are_those_of_one_machine_at_a_time(seed):
     network = random_network(seed)
-    subject = subject_of(network, PRECISIONS[seed % 3])
+    subject = subject_of(network, PRECISIONS[seed % 4])
     form = executed(network)
     pipelines = [random_pipeline(10 * seed + i, form) for i in range(3)]
     machines = [*(engine_of(100 * seed + i, network) for i in range(25)), *random_budgets(seed, 6), *pipelines]
@@ -109,7 +110,7 @@ def test_exact_figures_are_those_of_one_machine_at_a_time(seed):
 @pytest.mark.parametrize("seed", range(60))
 def test_no_exact_figure_is_beyond_its_bound(seed):
     network = random_network(seed)
-    subject = subject_of(network, PRECISIONS[seed % 3])
+    subject = subject_of(network, PRECISIONS[seed % 4])
     machines = [engine_of(1000 + 100 * seed + i, network) for i in range(60)]
     machines += [*random_budgets(seed, 12), random_pipeline(seed, executed(network))]
     bounds, exact = (given(subject, machines, ASKED) for given in (evaluate.bounds, evaluate.exact))
@@ -148,7 +149,7 @@ def holds(bounds, exact):
 @pytest.mark.parametrize("seed", range(12))
 def test_budgets_choose_the_engines_that_each_would_alone(seed):
     network = executed(random_network(seed) if seed % 2 else wrn(("skip", "full")[seed % 4 // 2]))
-    precision = PRECISIONS[seed % 3]
+    precision = PRECISIONS[seed % 4]
     budgets = random_budgets(100 + seed, 60)
     refused = 0
     for budget, found in zip(budgets, foldings.chosen(network, precision, budgets), strict=True):

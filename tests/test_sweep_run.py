@@ -12,7 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from hw.errors import BadInput, Interrupted
-from reports.sweep import run, terminal
+from reports.sweep import plan, run, terminal
 from reports.sweep import space as spaces
 from reports.sweep.points import Progress
 from reports.sweep.result import Sweep, eligible
@@ -166,7 +166,7 @@ def test_trained_networks_are_designs_with_accuracies(tmp_path: Path) -> None:
     assert all(len(found) == 1 for found in by_network.values())
     assert all(0 < value.pop() <= 1 for value in by_network.values())
     shared = Means(workers=1, trained=tmp_path / "out" / "trained")
-    planned = run.plan(asked, tmp_path / "other", shared)
+    planned = plan.plan(asked, tmp_path / "other", shared)
     assert (planned.networks, planned.machines, planned.points) == (10, 7, 70)
     assert (planned.trainings, planned.quantisations) == (0, 0)
     assert planned.trainings_there == 5
@@ -178,7 +178,7 @@ def test_trained_networks_are_designs_with_accuracies(tmp_path: Path) -> None:
 
 
 def test_a_plan_writes_nothing(tmp_path: Path) -> None:
-    planned = run.plan(space(tmp_path, TRAINED), tmp_path / "out")
+    planned = plan.plan(space(tmp_path, TRAINED), tmp_path / "out")
     assert (planned.trainings, planned.trainings_there) == (5, 0)
     assert (planned.quantisations, planned.quantisations_there) == (10, 0)
     assert not (tmp_path / "out").exists()
@@ -232,8 +232,18 @@ def test_where_nothing_keeps_the_constraints_each_is_told(tmp_path: Path) -> Non
     assert not eligible(made).any()
     exact = int((made.table["status"] == "exact").sum())
     assert terminal.unkept(made) == [
-        f"no design keeps all constraints; of {exact:,} exact ones keep: 'latency <= 1 us' 0"
+        f"no design keeps all constraints; of {exact:,} that fit their machine may keep: 'latency <= 1 us' 0"
     ]
+
+
+def test_an_accuracy_that_nobody_knows_is_refused_or_told(tmp_path: Path) -> None:
+    asked = space(tmp_path, GIVEN.replace("objectives: [", "objectives: [accuracy, "))
+    with pytest.raises(BadInput) as error:
+        run.sweep(asked, tmp_path / "out")
+    assert str(error.value) == (
+        "space given: accuracy is asked for and known of none of its networks (presets and ONNX files have none); "
+        "leave it out of objectives and constraints, or give runs or a recipe"
+    )
 
 
 def test_the_command_tells_what_it_does(tmp_path: Path) -> None:

@@ -153,6 +153,46 @@ def test_a_range_by_factor_or_fractions() -> None:
             "range: first 64, last 1024, step 0.0, factor None were found; first up to last, and a step above 0 or a "
             "factor above 1 (then first above 0) are wanted",
         ),
+        ("factor: 2}", "step: 1.0e-9}", "range: 9.6e+11 values were found, at most 1,000,000 are wanted"),
+        (
+            "factor: 2}",
+            "step: .inf}",
+            "range: first 64, last 1024, step inf, factor None were found; first up to last, and a step above 0 or a "
+            "factor above 1 (then first above 0) are wanted",
+        ),
+        (
+            "name: tried",
+            "name: ../tried",
+            "space '../tried': wanted is a name of letters, digits, dots, hyphens and underscores",
+        ),
+        (
+            "latency <= 1 ms",
+            "bits >= 10",
+            "space tried: 'bits >= 10' leaves nothing of the axis bits: 8, 4",
+        ),
+        (
+            "latency <= 1 ms",
+            "accuracy >= 80",
+            "constraint 'accuracy >= 80': 80 was found, a share from 0 to 1, or per cent is wanted",
+        ),
+        ("latency <= 1 ms", "latency <= -1 ms", "constraint 'latency <= -1 ms': -1 ms was found, 0 or more is wanted"),
+        ("latency <= 1 ms", "latency <= 1e999 ms", "constraint 'latency <= 1e999 ms': '1e999' is no number"),
+        (
+            "latency <= 1 ms",
+            "multipliers <= 50 %",
+            "constraint 'multipliers <= 50 %': unit '%' was found, multipliers is counted in: k, M",
+        ),
+        (
+            "latency <= 1 ms",
+            "test accuracy >= 0.1",
+            "constraint 'test accuracy >= 0.1': nothing is chosen by test images; "
+            "accuracy is that on validation images",
+        ),
+        (
+            "constraints:",
+            "search: {method: tpe, trainings: 3}\nconstraints:",
+            "space tried: teachers: true does not go with a search by tpe; give the axis filters: [row, full] instead",
+        ),
         ("factor: 2}", "}", "range: either a step or a factor is wanted"),
     ],
 )
@@ -172,8 +212,18 @@ def test_values_that_a_record_refuses_are_told_with_all_that_was_asked(tmp_path:
         _ = space.designs
 
 
+def test_a_constraint_on_the_clock_may_hold_for_one_kind_of_machine(tmp_path: Path) -> None:
+    assert written(tmp_path, TEXT.replace("latency <= 1 ms", "clock >= 300 MHz")).kept[0].least == 300
+    with pytest.raises(BadInput, match=r"'clock >= 300 MHz' leaves nothing of the axis clock_mhz: 100, 200"):
+        written(
+            tmp_path,
+            TEXT.replace("latency <= 1 ms", "clock >= 300 MHz").replace("  - {kind: line_engine", "#"),
+        )
+
+
 def test_too_large_a_space_is_told_before_it_is_made(tmp_path: Path) -> None:
-    huge = TEXT.replace("{first: 64, last: 1024, factor: 2}", "{first: 1, last: 9000000, step: 1}")
+    huge = TEXT.replace("{first: 64, last: 1024, factor: 2}", "{first: 1, last: 900000, step: 1}")
+    huge = huge.replace("clock_mhz: [100, 200]", "clock_mhz: {first: 1, last: 20, step: 1}")
     with pytest.raises(BadInput, match=r"space tried: 18000004 machines were found, at most 10000000 are wanted"):
         written(tmp_path, huge)
 

@@ -34,26 +34,30 @@ def of_student(student: Student) -> Widths:
     return Widths(student.network, student.formats, {e.name: accumulator(student, e).width for e in summing})
 
 
-def of_bits(network: Network, activation_bits: int, weight_bits: int) -> Widths:
-    """Widths of a network that has no formats: unsigned activations, and sums of weights a fourth of the largest."""
-    formats = {INPUT: LayerFormats(Format(activation_bits, 0, signed=False))}
+def of_bits(network: Network, activation_bits: int, weight_bits: int, input_bits: int = 0) -> Widths:
+    """Widths of a network that has no formats: unsigned activations, and sums of weights a fourth of the largest.
+
+    `input_bits` of 0 are `activation_bits`. A layer without weights keeps the range of what it reads.
+    """
+    formats = {INPUT: LayerFormats(Format(input_bits or activation_bits, 0, signed=False))}
     sum_bits: dict[str, int] = {}
     for layer in network.layers:
+        source = formats[layer.inputs[0]].out
         if layer.kind not in ("conv", "affine"):
-            formats[layer.name] = LayerFormats(formats[layer.inputs[0]].out)
+            formats[layer.name] = LayerFormats(Format(activation_bits, source.integer, signed=False))
             continue
-        sum_bits[layer.name] = typical_sum_bits(network, layer, activation_bits, weight_bits)
-        fraction = formats[layer.inputs[0]].out.fraction + weight_bits - 1
+        sum_bits[layer.name] = typical_sum_bits(network, layer, source.width, weight_bits)
+        fraction = source.fraction + weight_bits - 1
         kept = fraction - max(0, sum_bits[layer.name] - 2 - activation_bits)
         out = Format(activation_bits, activation_bits - kept, signed=False)
         formats[layer.name] = LayerFormats(out, Format(weight_bits, 1))
     return Widths(network, formats, sum_bits)
 
 
-def typical_sum_bits(network: Network, layer: Layer, activation_bits: int, weight_bits: int) -> int:
+def typical_sum_bits(network: Network, layer: Layer, read_bits: int, weight_bits: int) -> int:
     """Bits of the sums of a conv or an affine whose weights are a fourth of the largest on average."""
     terms = layer.taps * network.input_shape(layer).channels if layer.kind == "conv" else 4
-    return accumulator_width(max(1, terms << weight_bits >> 3) * ((1 << activation_bits) - 1))
+    return accumulator_width(max(1, terms << weight_bits >> 3) * ((1 << read_bits) - 1))
 
 
 def modules(widths: Widths, pipeline: Pipeline) -> Iterator[tuple[str, str, Parameters]]:

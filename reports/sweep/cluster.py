@@ -6,6 +6,7 @@ it was doing; dask then does that again elsewhere. Dask's protocol unpickles wha
 """
 
 import queue
+import re
 import tempfile
 import time
 import uuid
@@ -33,6 +34,7 @@ PATIENCE_SECONDS = 600.0
 """How long a sweep waits where no worker can do what it asks for: queues of clusters take their time."""
 POLL_SECONDS = 1.0
 GPU = "gpu"
+ADDRESS = re.compile(r"([a-z]+://)?[^:/\s]+:[0-9]+|inproc://\S+|ucx://\S+")
 
 
 class Cluster:
@@ -241,6 +243,10 @@ def connect(address: str, *, gpus: int = 0, patience_seconds: float = PATIENCE_S
     distributed = need("distributed", "cluster", "a sweep on a cluster")
     if gpus < 0:
         raise BadInput(f"gpus is {gpus}, wanted is 0 or more")
+    if not ADDRESS.fullmatch(address):  # dask would tell it in a traceback
+        raise BadInput(
+            f"cluster {address}: wanted is an address such as tcp://10.0.0.1:8786, which dask scheduler prints"
+        )
     try:
         client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from hw.errors import BadInput, nearest
 from reports.sweep import columns
 
 UNITS = {
-    "": {"": 1.0, "%": 0.01, "k": 1e3, "M": 1e6},
+    "": {"": 1.0, "k": 1e3, "M": 1e6},
     "bytes": {"": 1.0, "B": 1.0, "bytes": 1.0, "kB": 1e3, "KiB": 1024.0, "MB": 1e6, "MiB": 1024.0**2},
     "ms": {"": 1.0, "ms": 1.0, "us": 1e-3, "s": 1e3},
     "cycles": {"": 1.0, "cycles": 1.0, "k": 1e3, "M": 1e6},
@@ -22,6 +22,9 @@ UNITS = {
     "layers": {"": 1.0, "layers": 1.0},
 }
 """By a column's unit: what may stand behind a number, and what it is worth in that unit."""
+SHARES = ("accuracy", "accuracy_deviation")
+SHARE_UNITS = {"": 1.0, "%": 0.01}
+UNCHOSEN = ("test_accuracy",)
 _COMPARED = re.compile(r"(.+?)\s*(<=|>=)\s*([0-9.eE+-]+)\s*(\S*)")
 _SUFFIXES = ("_bytes", "_ms", "_cycles", "_uj", "_mhz")
 
@@ -62,6 +65,8 @@ def _column(text: str, name: str) -> columns.Column:
     """By its name, with blanks for underscores and without its unit: "line memory" is line_memory_bytes."""
     plain = "_".join(name.split()).lower()
     numbers = {column.name: column for column in columns.ALL.values() if column.type == "number"}
+    if plain in UNCHOSEN:
+        raise BadInput(f"constraint {text!r}: nothing is chosen by test images; accuracy is that on validation images")
     for candidate in (plain, *(plain + suffix for suffix in ("_ms", *_SUFFIXES))):
         if candidate in numbers:
             return numbers[candidate]
@@ -69,14 +74,22 @@ def _column(text: str, name: str) -> columns.Column:
 
 
 def _number(text: str, digits: str, unit: str, column: columns.Column) -> float:
-    units = UNITS[column.unit]
+    share = column.name in SHARES
+    units = SHARE_UNITS if share else UNITS[column.unit]
     if unit not in units:
         known = ", ".join(key for key in units if key) or "none"
         raise BadInput(f"constraint {text!r}: unit {unit!r} was found, {column.name} is counted in: {known}")
     try:
-        return float(digits) * units[unit]
+        limit = float(digits) * units[unit]
     except ValueError:
-        raise BadInput(f"constraint {text!r}: {digits!r} is no number") from None
+        limit = math.nan
+    if not math.isfinite(limit):
+        raise BadInput(f"constraint {text!r}: {digits!r} is no number")
+    most = 1.0 if share else math.inf
+    if not 0 <= limit <= most:
+        wanted = "a share from 0 to 1, or per cent" if share else "0 or more"
+        raise BadInput(f"constraint {text!r}: {digits} {unit}".rstrip() + f" was found, {wanted} is wanted")
+    return limit
 
 
 def contradiction(constraints: Sequence[Constraint]) -> str:

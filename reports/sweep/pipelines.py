@@ -270,15 +270,11 @@ def _figures(known: _Network, run: _Run | Refused, asked: Asked) -> Found | Refu
     found |= {"latency_cycles": run.latency_cycles, "interval_cycles": run.interval_cycles}
     if asked.family:
         bits = known.precision
-        found |= resources.estimate(
-            known.form,
-            run.machine,
-            bits.activation_bits,
-            bits.weight_bits,
-            asked.family,
-            asked.student,
-            bits.input_bits,
-        ).counts
+        widths = bits.activation_bits, bits.weight_bits
+        estimated = resources.estimate(
+            known.form, run.machine, *widths, asked.family, asked.student, input_bits=bits.input_bits
+        )
+        found |= estimated.counts
     if asked.energy is not None:
         found["energy_uj"] = energies.of_pipeline(known.form, run.machine, asked.energy, known.precision)
     return found

@@ -213,7 +213,8 @@ def ended(work: Work, reason: str) -> Done | Failed:
     """What is told of a work that is over; a reason says why it failed."""
     if reason:
         return Failed(work.key, work.stage, work.seed, reason)
-    return Done(work.key, work.stage, work.seed, work.recipe.quantisation.bits if work.twin else None)
+    bits = work.recipe.quantisation.bits if work.twin else None
+    return Done(work.key, work.stage, work.seed, bits, work.network)
 
 
 def make(work: Work, place: Path, device: str, report: Report, store: Store | None = None) -> str:

@@ -7,6 +7,7 @@ is plain data, checked at birth, and needs no torch: what the words of the netwo
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -182,6 +183,8 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     energy: str = ""
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", self.name):
+            raise BadInput(f"space {self.name!r}: wanted is a name of letters, digits, dots, hyphens and underscores")
         if not self.machines:
             raise BadInput(f"space {self.name}: machines: none found, wanted is one kind or more")
         if not self.objectives or len(set(self.objectives)) != len(self.objectives):
@@ -190,6 +193,11 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             columns.objective(name)
         if len(self.networks.lists) == 0 and self.search.method != "exhaustive":
             raise BadInput(f"space {self.name}: search by {self.search.method} wants axes of networks")
+        if self.networks.teachers and self.search.method != "exhaustive":
+            raise BadInput(
+                f"space {self.name}: teachers: true does not go with a search by {self.search.method}; "
+                "give the axis filters: [row, full] instead"
+            )
         count = sum(len(each) for each in self.machines)
         if count > MOST_MACHINES:
             raise BadInput(f"space {self.name}: {count} machines were found, at most {MOST_MACHINES} are wanted")
@@ -212,10 +220,23 @@ class Space(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if told:
             raise BadInput(f"space {self.name}: {told}")
         for each in self.kept:
+            values = self._values(each.column)
+            if values and not any(each.least <= value <= each.most for value in values):
+                told = ", ".join(f"{value:g}" for value in values)
+                raise BadInput(f"space {self.name}: {each.text!r} leaves nothing of the axis {each.column}: {told}")
             if each.part and any(m.kind == "line_engine" for m in self.machines):
                 raise BadInput(
                     f"space {self.name}: {each.text!r} is known of pipelines alone; leave the line engines out"
                 )
+
+    def _values(self, column: str) -> list[float]:
+        """Of an axis of numbers that a constraint names; none where another network or machine may have any value."""
+        given = [self.networks.lists.get(column)]
+        if column in _RECORDS["pipeline"].__struct_fields__:
+            given = [each.lists.get(column) for each in self.machines]
+        if any(values is None for values in given):
+            return []
+        return [float(value) for values in given for value in values or () if not isinstance(value, str)]
 
     @property
     def kept(self) -> tuple[Constraint, ...]:

@@ -95,7 +95,7 @@ def _subject(design: Design, folder: Path, twins: "Sequence[Work]") -> tuple[Sub
     place = folder / twins[best].key / "student"
     whole = student.load(place)
     validation = [each.validation for each in found]
-    known: dict[str, float | str] = {name: getattr(design, name) for name in _told(design)}
+    known = axes_of(design)
     known |= {
         "role": "teacher" if design.filters == "full" else "student",
         "accuracy": fmean(validation),
@@ -107,9 +107,10 @@ def _subject(design: Design, folder: Path, twins: "Sequence[Work]") -> tuple[Sub
     return subject_of(design.name, whole.network, known, whole), place
 
 
-def _told(design: Design) -> list[str]:
+def axes_of(design: Design) -> dict[str, float | str]:
     """The axes that mean something to a design: a network without a teacher has no temperature."""
-    return [name for name in _OF_DESIGN if msgspec.structs.replace(design, **{name: None}).plain != design.plain]
+    told = [name for name in _OF_DESIGN if msgspec.structs.replace(design, **{name: None}).plain != design.plain]
+    return {name: getattr(design, name) for name in told}
 
 
 class Given(NamedTuple):

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table as Shown
 
 from reports.sweep import page
+from reports.sweep.plan import Plan
 from reports.sweep.result import Sweep, eligible, keeps
-from reports.sweep.run import Plan
-from reports.sweep.table import STATUS, Table
+from reports.sweep.table import BOUND, EXACT, STATUS, Table
 from reports.sweep.watch import value_told
 
 MOST_ROWS = 20
@@ -82,9 +83,10 @@ def summary(found: Sweep) -> dict[str, object]:
 
 
 def unkept(found: Sweep) -> list[str]:
-    """Where no design keeps all constraints: how many keep each of them."""
+    """Where no design keeps all constraints: how many keep each of them, as far as bounds tell of those left out."""
     if not found.space.kept or eligible(found).any():
         return []
-    exact = found.table["status"] == "exact"
-    told = [f"{each.text!r} {int((keeps(found.table, each) & exact).sum()):,}" for each in found.space.kept]
-    return [f"no design keeps all constraints; of {int(exact.sum()):,} exact ones keep: {', '.join(told)}"]
+    able = np.isin(found.table["status"], (EXACT, BOUND))
+    told = [f"{each.text!r} {int((keeps(found.table, each) & able).sum()):,}" for each in found.space.kept]
+    count = int(able.sum())
+    return [f"no design keeps all constraints; of {count:,} that fit their machine may keep: {', '.join(told)}"]

@@ -57,7 +57,7 @@ class Watch:
                 self.trainings = self.progress.add_task("trainings and quantisations", total=event.of)
             self.progress.update(self.trainings, completed=event.number, total=event.of)
             what = "trained" if event.bits is None else f"quantised to {event.bits} bits"
-            self.console.print(f"{event.number} of {event.of}: {event.stage} seed {event.seed} {what}")
+            self.console.print(f"{event.number} of {event.of}: {event.network}, {event.stage} seed {event.seed} {what}")
         else:
             self.console.print(f"{event.stage} seed {event.seed} failed: {event.reason}")
 

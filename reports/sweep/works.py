@@ -46,6 +46,15 @@ class Work(msgspec.Struct, frozen=True):
         return f"{what} of {network.family}-{network.depth}-{network.width} on {self.recipe.data.name}"
 
     @property
+    def network(self) -> str:
+        """The network that is trained, in short."""
+        sizes, student = self.recipe.network, self.recipe.student
+        name = f"{sizes.family}-{sizes.depth}-{sizes.width}"
+        if self.recipe.stage(self.stage).kind == "full":
+            return f"{name} {student.n}x{student.n}"
+        return f"{name} 1x{student.n} {student.rows} {student.heads[0]}"
+
+    @property
     def files(self) -> tuple[str, ...]:
         """What it makes, in a run's folder."""
         if self.twin:
@@ -83,6 +92,7 @@ class Done(msgspec.Struct, frozen=True):
     stage: str
     seed: int
     bits: int | None
+    network: str = ""
     number: int = 0
     of: int = 0
 
