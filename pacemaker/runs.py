@@ -1,5 +1,6 @@
 """Commands that train, and those that look at what was trained."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def codesign(
             workers=workers,
             device=device,
             tensorboard=tensorboard,
-            command=" ".join(["pacemaker", *sys.argv[1:]]),
+            command=shlex.join(["pacemaker", *sys.argv[1:]]),
             on_progress=tell,
             say=console.print,
         )
@@ -105,7 +106,7 @@ def report(run: Run, machine: Machines = None, json: Json = False) -> None:
     from reports import codesign as chain
     from reports import html, tables
 
-    made = chain.report(run, machine, command=" ".join(["pacemaker", *sys.argv[1:]]))
+    made = chain.report(run, machine, command=shlex.join(["pacemaker", *sys.argv[1:]]))
     page = html.write(run)
     if json:
         sys.stdout.write(to_json(made))

@@ -18,13 +18,13 @@ from reports.sweep import columns
 from reports.sweep.keys import machine_key, network_key
 from reports.sweep.result import Provenance, Sweep
 from reports.sweep.space import Machines, Networks, Space
-from reports.sweep.table import EXACT, UNFIT, Subject, Table
+from reports.sweep.table import BOUND, EXACT, FAILED, UNFIT, Subject, Table
 from sim.folding import settled
 from sim.result import Precision
 from sim.run import simulate
 
 SPACE = Space(
-    name="made-up accuracies",
+    name="made-up-accuracies",
     networks=Networks(recipe="digits", axes={"width": (1, 2), "rows": ("skip", "keep")}, teachers=True),
     machines=(
         Machines("pipeline", {"macs": (48, 64, 96, 128, 192, 256), "clock_mhz": (100.0, 200.0)}),
@@ -168,6 +168,26 @@ def a_large_sweep(count=100_000):
     found["machine"] = np.where(new, np.array(numbers, object), found["machine"])
     found["machine_key"] = np.where(new, np.array([f"{i:024x}" for i in range(count)], object), found["machine_key"])
     return Sweep(small.space, Table(found), small.subjects, small.machines, small.curves, small.provenance)
+
+
+def changed(sweep, **columns):
+    """The sweep with some columns of its table replaced."""
+    parts = (sweep.subjects, sweep.machines, sweep.curves, sweep.provenance)
+    return Sweep(sweep.space, Table({**sweep.table.columns, **columns}), *parts)
+
+
+def with_networks_on_no_machine(sweep):
+    """Two networks that halving dropped and one that failed, as `reports.sweep.run` adds them."""
+    words = {
+        "network": ["wrn-16-1 8 bit", "wrn-16-2 8 bit", "wrn-11-1 8 bit"],
+        "status": [BOUND, BOUND, FAILED],
+        "reason": ["halving: accuracy 0.1 was not among the best", "halving: no student is left", "no depth 11"],
+    }
+    more = {
+        name: np.concatenate([values, np.full(3, np.nan) if values.dtype.kind == "f" else words.get(name, [""] * 3)])
+        for name, values in sweep.table.columns.items()
+    }
+    return changed(sweep, **more)
 
 
 def data_of(text):

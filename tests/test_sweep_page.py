@@ -1,5 +1,6 @@
 """The page of a sweep and its figures: what is in them, by plain oracles. Accuracies are made up."""
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -8,19 +9,31 @@ import msgspec
 import numpy as np
 import pytest
 from random_students import random_student
-from sweep_example import PROVENANCE, SPACE, a_large_sweep, data_of, example, row, table, unpacked
+from sweep_example import (
+    PROVENANCE,
+    SPACE,
+    a_large_sweep,
+    changed,
+    data_of,
+    example,
+    row,
+    table,
+    unpacked,
+    with_networks_on_no_machine,
+)
 from typer.testing import CliRunner
 
 import pacemaker
-from hw import presets
+from hw import presets, student
 from hw.accelerator import Budget, LineEngine
 from hw.errors import BadInput, MissingTool
-from hw.network import Shape
+from hw.fixed import Format, LayerFormats
+from hw.network import INPUT, Shape
 from hw.passes import executed
 from reports.sweep import figures, page, page_axes, page_details, page_files, page_lines, page_rows, page_words
 from reports.sweep.keys import machine_key, network_key
 from reports.sweep.result import Sweep, eligible
-from reports.sweep.space import Networks, Space
+from reports.sweep.space import Machines, Networks, Space
 from reports.sweep.table import BOUND, EXACT, FAILED, UNFIT, Subject, Table
 from sim.result import Precision
 from sim.run import precision_of, simulate
@@ -38,12 +51,6 @@ def written(tmp_path_factory):
 @pytest.fixture(scope="module")
 def text(written):
     return written.read_text(encoding="utf-8")
-
-
-def changed(sweep, **columns):
-    """The sweep with some columns of its table replaced."""
-    parts = (sweep.subjects, sweep.machines, sweep.curves, sweep.provenance)
-    return Sweep(sweep.space, Table({**sweep.table.columns, **columns}), *parts)
 
 
 class Tree(HTMLParser):
@@ -134,10 +141,15 @@ def test_rows_that_break_a_constraint_or_are_bounds_are_not_eligible():
 
 def test_head_says_what_the_rows_say():
     sweep, front = example(), page.front_of(example())
+    points = {tuple(values) for values in sweep.values()[front].tolist()}
+    assert len(points) < front.sum()
     assert page_words.verdict(sweep, front) == (
-        f"Of 180 designs, 6 networks on 30 machines, {front.sum()} designs are on the front: no other is as good in "
-        "validation accuracy, latency and line memory and better in one."
+        f"Of 180 designs, 6 networks on 30 machines, {len(points)} distinct points by {front.sum()} designs are on the "
+        "front: no other is as good in validation accuracy, latency and line memory and better in one."
     )
+    alone = np.zeros(180, bool)
+    alone[np.flatnonzero(front)[0]] = True
+    assert ", 1 design is on the front: " in page_words.verdict(sweep, alone)
     found = page_words.findings(sweep, front)
     unfit = (sweep.table["status"] == UNFIT).sum()
     assert found[0] == f"{180 - unfit} simulated exactly; {unfit} too large for their machine."
@@ -152,9 +164,94 @@ def test_head_without_a_front():
     none = np.zeros(len(sweep.table), bool)
     assert page_words.verdict(sweep, none).endswith("none is on the front: no simulated design keeps all constraints.")
     lost = changed(sweep, status=np.full(180, FAILED, object), reason=np.full(180, "no such layer", object))
+    assert page_words.verdict(lost, none).endswith("none is on the front: no design was simulated.")
+    assert page_words.findings(lost, none) == ("180 failed.",)
     assert page_words.reasons(lost) == (("failed", "no such layer", "180"),)
     text = page.render(lost)
     assert data_of(text)["details"] == []
+    assert "No design is shown in full detail, as none is on the front." in text
+
+
+def test_bounds_are_told_by_the_reasons_of_their_rows():
+    sweep = example()
+    reasons = [
+        *["its bounds are dominated by wrn-10-1 1x3 skip on pipeline macs=48"] * 5,
+        *["its bounds are dominated by wrn-10-1 1x3 skip on pipeline macs=64"] * 4,
+        *["its bounds break 'latency <= 5 ms'"] * 3,
+        *["its accuracy is not known"] * 2,
+        *[""] * 166,
+    ]
+    status = np.array([BOUND] * 14 + [EXACT] * 166, object)
+    told = changed(sweep, status=status, reason=np.array(reasons, object))
+    better = "a simulated design is at least as good as their bounds in every objective and better in one"
+    assert page_words.findings(told, np.zeros(180, bool))[0] == (
+        f"166 simulated exactly; 9 left out, because {better}; 3 left out, because their bounds break 'latency <= 5 "
+        "ms'; 2 left out, because their validation accuracy is not known."
+    )
+    assert page_words.screening(told).endswith(
+        f"Each row says why: because {better}, because their bounds break 'latency <= 5 ms' or because their validation"
+        " accuracy is not known."
+    )
+    assert page_words.screening(changed(sweep, status=np.full(180, EXACT, object))) == (
+        "No design was left out by its bounds."
+    )
+
+
+def test_networks_on_no_machine_are_no_designs():
+    sweep = with_networks_on_no_machine(example())
+    front = page.front_of(sweep)
+    assert page_words.verdict(sweep, front) == page_words.verdict(example(), page.front_of(example()))
+    before = page_words.findings(example(), page.front_of(example()))
+    told = page_words.findings(sweep, front)
+    more = "; 2 networks dropped by halving, and are on no machine; 1 network failed, and is on no machine."
+    assert told == (before[0].removesuffix(".") + more, *before[1:])
+    exact = changed(example(), status=np.full(180, EXACT, object))
+    assert page_words.reasons(with_networks_on_no_machine(exact)) == (
+        ("network dropped", "halving: accuracy 0.1 was not among the best", "1"),
+        ("network dropped", "halving: no student is left", "1"),
+        ("network failed", "no depth 11", "1"),
+    )
+    shown = page_rows.choose(sweep, front, page.near_of(sweep, front))
+    assert shown.groups[-3:] == ("network",) * 3
+    assert shown.groups.count("network") == 3
+    assert "bound" not in shown.groups
+    assert shown.note.endswith("; 3 of 3 networks on no machine")
+
+
+def test_designs_as_good_as_each_other_are_one_point():
+    sweep = example()
+    shown = page_rows.choose(sweep, page.front_of(sweep), np.zeros(180, bool))
+    values = [tuple(each) for each in sweep.values()[shown.front].tolist()]
+    assert list(shown.firsts) == [values.index(each) for each in values]
+    # Side by side, the best by the first objective first.
+    assert len(set(values)) == 1 + sum(a != b for a, b in itertools.pairwise(values))
+    assert [each[0] for each in values] == sorted((each[0] for each in values), reverse=True)
+    different = sorted(set(shown.firsts))
+    assert page_rows.detailed(sweep, shown, len(different)) == different
+    assert page.detailed_told(shown, len(different)).startswith(
+        f"In full detail: one design for each of the front's {len(different)} distinct points, "
+    )
+    assert page_rows.detailed(sweep, shown, len(values)) == list(range(len(values)))
+
+
+def test_a_front_of_too_many_keeps_all_its_points(monkeypatch):
+    sweep, front = example(), page.front_of(example())
+    points = {tuple(values) for values in sweep.values()[front].tolist()}
+    monkeypatch.setattr(page_rows, "MOST_FRONT", len(points) + 2)
+    shown = page_rows.choose(sweep, front, np.zeros(180, bool))
+    assert len(shown.front) == len(points) + 2 < front.sum()
+    assert {tuple(values) for values in sweep.values()[shown.front].tolist()} == points
+
+
+def test_others_are_simulated_ones_rather_than_bounds():
+    sweep = example()
+    status = np.array([EXACT] * 60 + [BOUND] * 120, object)
+    front = np.arange(180) < 10
+    shown = page_rows.choose(changed(sweep, status=status), front, np.zeros(180, bool), 70)
+    assert (shown.groups.count("other"), shown.groups.count("bound")) == (50, 20)
+    fewer = page_rows.choose(changed(sweep, status=status), front, np.zeros(180, bool), 40)
+    assert (fewer.groups.count("other"), fewer.groups.count("bound")) == (40, 0)
+    assert fewer.note.endswith("0 of 120 left out by their bounds, drawn at random with seed 0")
 
 
 def test_frequent_reasons_come_first():
@@ -171,7 +268,7 @@ def test_choice_of_rows():
     front, near = random.random(20_000) < 0.3, random.random(20_000) < 0.3
     chosen = page_rows.choose(sweep, front, near)
     counts = {name: chosen.groups.count(name) for name in page_rows.GROUPS}
-    assert counts == {"front": 4000, "neighbour": 2000, "other": 5000, "bound": 0}
+    assert counts == {"front": 4000, "neighbour": 2000, "other": 5000, "bound": 0, "network": 0}
     assert len(set(chosen.rows.tolist())) == len(chosen.rows) == 11_000
     assert front[chosen.front].all()
     rest = chosen.rows[6000:]
@@ -318,7 +415,120 @@ def test_clock_halves_the_latency_and_leaves_the_rest():
     memory = {bar.axis: bar.change for bar in found["pipeline", "line memory"].bars}
     assert memory["clock"] == "0.0 %"
     engine = {bar.axis for bar in found["line engine", "latency"].bars}
-    assert engine == {"width", "rows", "PE", "SIMD", "line memory"}
+    assert engine == {"width", "rows", "filters", "PE", "SIMD", "line memory"}
+
+
+def taught():
+    """Students of one width alone, or at two temperatures; with the N×N network, on two clocks. Accuracies are random.
+
+    Its rows, too, as plain tuples: filters, rows, pacemaker, temperature, clock, accuracy.
+    """
+    random, kinds = np.random.default_rng(11), []
+    for rows in ("skip", "keep"):
+        kinds += [("row", rows, "none", np.nan), ("row", rows, "logits", 2.0), ("row", rows, "logits", 4.0)]
+    kinds.append(("full", "", "", np.nan))
+    plain = [(*kind, clock, float(random.uniform(0.5, 0.9))) for kind in kinds for clock in (100.0, 200.0)]
+    # One student was not simulated on the faster machine.
+    plain = [each for each in plain if each[:5] != ("row", "keep", "logits", 4.0, 200.0)]
+    machines = {clock: Budget(f"{clock:g} MHz", 64, clock_mhz=clock) for clock in (100.0, 200.0)}
+    names = ("filters", "rows", "pacemaker", "temperature", "clock_mhz", "accuracy")
+    found = {
+        name: np.array(values, None if type(values[0]) is float else object)
+        for name, values in zip(names, zip(*plain, strict=True), strict=True)
+    }
+    found["kind"], found["status"] = np.full(len(plain), "pipeline", object), np.full(len(plain), EXACT, object)
+    found["bits"] = np.full(len(plain), 8.0)
+    found["network_key"] = np.array([repr(each[:4]) for each in plain], object)
+    found["machine_key"] = np.array([str(each[4]) for each in plain], object)
+    axes = {"rows": ("skip", "keep"), "pacemaker": ("none", "logits"), "temperature": (2.0, 4.0), "bits": (8, 4)}
+    space = Space(
+        "taught",
+        Networks("digits", axes, teachers=True),
+        (Machines("pipeline", {"macs": (64,), "clock_mhz": (100.0, 200.0)}),),
+        ("accuracy",),
+    )
+    sweep = Sweep(space, Table(found), {}, {str(clock): each for clock, each in machines.items()}, {}, PROVENANCE)
+    return sweep, plain
+
+
+def test_axes_that_mean_nothing_to_some_designs_are_compared():
+    sweep, plain = taught()
+    (found,) = page_axes.sensitivities(sweep)
+    at = {each[:5]: each[5] for each in plain}
+
+    def change(*designs):
+        known = [at[each] for each in designs if each in at]
+        return (max(known) - min(known)) / min(known) if len(known) > 1 else None
+
+    clocks, both, none = (100.0, 200.0), ("skip", "keep"), "none"
+    warm = [(rows, kelvin, clock) for rows in both for kelvin in (2.0, 4.0) for clock in clocks]
+    at |= {
+        ("row", rows, none, 0, clock): at[key]
+        for key in list(at)
+        for rows in both
+        for clock in clocks
+        if key[1:3] == (rows, none) and key[4] == clock
+    }
+    at |= {("full", 0, 0, 0, key[4]): value for key, value in list(at.items()) if key[0] == "full"}
+    groups = {
+        "pacemaker": [change(("row", r, none, 0, c), ("row", r, "logits", k, c)) for r, k, c in warm],
+        "filters": [
+            *(change(("full", 0, 0, 0, c), ("row", r, "logits", k, c)) for r, k, c in warm),
+            *(change(("full", 0, 0, 0, c), ("row", r, none, 0, c)) for r in both for c in clocks),
+        ],
+        "temperature": [
+            change(("row", r, "logits", 2.0, c), ("row", r, "logits", 4.0, c)) for r in both for c in clocks
+        ],
+        "rows": [
+            *(change(*(("row", r, "logits", k, c) for r in both)) for k in (2.0, 4.0) for c in clocks),
+            *(change(*(("row", r, none, 0, c) for r in both)) for c in clocks),
+        ],
+        "clock": [
+            *(change(*(("row", r, "logits", k, c) for c in clocks)) for r in both for k in (2.0, 4.0)),
+            *(change(*(("row", r, none, 0, c) for c in clocks)) for r in both),
+            change(*(("full", 0, 0, 0, c) for c in clocks)),
+        ],
+    }
+    bars = {bar.axis: bar for bar in found.bars}
+    assert bars.keys() == groups.keys()
+    for name, changes in groups.items():
+        known = [each for each in changes if each is not None]
+        assert bars[name].groups == str(len(known)), name
+        assert bars[name].change == f"{100 * np.mean(known):,.1f} %", name
+        assert bars[name].range == f"{100 * min(known):,.1f} % to {100 * max(known):,.1f} %", name
+    assert found.note == "No designs that differ in bits alone were simulated."
+
+
+def test_completed_keys_are_those_of_a_search_of_all_pairs():
+    random = np.random.default_rng(5)
+    for _ in range(60):
+        keys = []
+        for _ in range(int(random.integers(1, 14))):
+            key = random.integers(0, 2, 4).tolist()
+            # From the right: a column follows from the one before it.
+            keys.append(tuple(key[: int(random.integers(1, 5))] + [None] * 4)[:4])
+
+        def fits(key, other):
+            return all(a is None or a == b for a, b in zip(key, other, strict=True))
+
+        whole = [key for key in dict.fromkeys(keys) if not any(fits(key, other) and key != other for other in keys)]
+        found = page_axes.completed(keys)
+        numbers = {key: groups for key, groups in zip(keys, found, strict=True) if key in whole}
+        assert sorted(groups[0] for groups in numbers.values()) == list(range(len(whole)))
+        for key, groups in zip(keys, found, strict=True):
+            assert groups == sorted(numbers[other][0] for other in whole if fits(key, other))
+
+
+def test_axes_where_nothing_can_be_told_are_named():
+    sweep = changed(example(), dram_bytes=np.zeros(180))
+    nothing = Sweep(
+        msgspec.structs.replace(sweep.space, objectives=("dram_bytes", "latency_ms"), constraints=()),
+        sweep.table,
+        *(sweep.subjects, sweep.machines, sweep.curves, sweep.provenance),
+    )
+    found = next(each for each in page_axes.sensitivities(nothing) if each.kind == "pipeline")
+    assert (found.objective, found.bars) == ("DRAM a frame", ())
+    assert found.note == "The least over width, filters, rows, MACs or clock is 0, of which no change has a share."
 
 
 def test_codes_number_values():
@@ -372,6 +582,59 @@ def test_commands_repeat_their_rows(tmp_path, monkeypatch):
     assert repeated == 4
 
 
+def test_a_lifted_student_repeats_its_network():
+    network = presets.preset("wrn-10-1-1x3")
+    assert executed(network) != network
+    formats = {INPUT: LayerFormats(Format(8, 4))}
+    for layer in network.layers:
+        weight = Format(8, 7) if network.weight_shapes(layer) else None
+        formats[layer.name] = LayerFormats(Format(8, 4, not layer.relu), weight)
+    integers = {
+        f"{layer.name}.{part}": np.ones(shape, np.int64)
+        for layer in network.layers
+        for part, shape in network.weight_shapes(layer).items()
+    }
+    none = np.zeros((0, *network.input), np.int64)
+    made = student.Student(network, formats, integers, none, np.zeros(0, np.int64), none, {})
+    lifted = student.lifted(made)
+    subject = Subject("key", {"network": "s"}, network, precision_of(lifted), lifted)
+    assert lifted.network != network
+    assert page_files.has_student(subject)
+    other = Subject("key", {"network": "s"}, presets.preset("wrn-10-1-1x3-keep"), precision_of(lifted), lifted)
+    assert not page_files.has_student(other)
+
+
+def test_onnx_files_are_named_as_the_page_sees_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    network = presets.preset("wrn-10-1-1x3")
+    for given, told in (("nets/a b.onnx", "'../../nets/a b.onnx'"), ("/nets/a.onnx", "/nets/a.onnx")):
+        subject = Subject("key", {"network": given}, network, Precision())
+        sweep = given_sweep([subject], [Budget("small", 200)])
+        space = msgspec.structs.replace(sweep.space, networks=Networks(given=(given,)), energy="scaled-28nm")
+        rest = (sweep.table, sweep.subjects, sweep.machines, sweep.curves, sweep.provenance)
+        plan = page_files.plan(Sweep(space, *rest), [0], "x-candidates", tmp_path / "runs" / "x")
+        machine = "x-candidates/machine-01.yaml"
+        assert plan.commands == {0: f"pacemaker simulate {told} --machine {machine} --energy scaled-28nm"}
+        assert page_files.plan(sweep, [0], "x", tmp_path).commands == {}  # a name that was not given
+
+
+def test_bits_are_those_of_the_student():
+    made = random_student(5)
+    subject = Subject("key", {"network": "s"}, made.network, precision_of(made), made)
+    last = made.network.output.name
+    inner = [each.out.width for name, each in made.formats.items() if name not in (INPUT, last)]
+    weights = [each.weight.width for each in made.formats.values() if each.weight]
+    pixels = made.formats[INPUT].out.width
+    assert min(inner) < max(inner)
+    assert min(weights) < max(weights)
+    assert page_details.bits_of(subject) == (
+        f"input of {pixels} bits, activations of {min(inner)} to {max(inner)} bits, weights of {min(weights)} to "
+        f"{max(weights)}, logits of {made.formats[last].out.width}"
+    )
+    plain = Subject("key", {"network": "s"}, made.network, Precision(8, 4))
+    assert page_details.bits_of(plain) == "activations of 8 bits, weights of 4"
+
+
 def test_page_takes_fewer_others_rather_than_too_many_bytes(monkeypatch):
     sweep = a_large_sweep(8_000)
     whole = len(page.render(sweep).encode())
@@ -383,7 +646,7 @@ def test_page_takes_fewer_others_rather_than_too_many_bytes(monkeypatch):
     with pytest.raises(BadInput) as error:
         page.render(sweep)
     assert re.fullmatch(
-        r"sweep made-up accuracies: its page has [\d,]+ bytes, at most 1,000,000 are wanted; fewer objectives make a "
+        r"sweep made-up-accuracies: its page has [\d,]+ bytes, at most 1,000,000 are wanted; fewer objectives make a "
         r"smaller front",
         str(error.value),
     )

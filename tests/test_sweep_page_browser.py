@@ -6,7 +6,15 @@ import json
 import msgspec
 import pytest
 from chromium import Chromium
-from sweep_example import SPACE, a_large_sweep, a_sweep, data_of, example, unpacked
+from sweep_example import (
+    SPACE,
+    a_large_sweep,
+    a_sweep,
+    data_of,
+    example,
+    unpacked,
+    with_networks_on_no_machine,
+)
 
 from reports.sweep import page
 
@@ -226,6 +234,49 @@ def test_table_turns_pages_and_chooses_columns(shown):
     assert shown.js("document.querySelectorAll('#table thead th').length") == before
 
 
+ROWS = "[...document.querySelectorAll('#table tbody tr')].map(row => Number(row.dataset.row))"
+
+
+def test_designs_as_good_as_each_other_are_one_line_that_opens(shown, text):
+    firsts = data_of(text)["firsts"]
+    assert sorted(shown.js(ROWS)) == sorted(set(firsts))
+    told = f"{len(firsts)} of {len(unpacked(data_of(text)['groups'], 0))} designs in this page match, "
+    assert shown.text("#table-count") == f"{told}in {len(set(firsts))} lines: those as good as each other are one"
+    row = next(row for row in firsts if firsts.count(row) > 2)
+    alike = [other for other, first in enumerate(firsts) if first == row]
+    more = f'#table tr[data-row="{row}"] button.more'
+    assert shown.text(more) == f"and {len(alike) - 1} as good"
+    shown.js(f"document.querySelector('{more}').focus()")
+    shown.key("Enter", 13, "\r")
+    assert shown.js("document.activeElement.getAttribute('aria-expanded')") == "true"
+    at = shown.js(ROWS).index(row)
+    assert shown.js(ROWS)[at : at + len(alike)] == alike
+    shown.click(f'#table tr[data-row="{alike[1]}"] .named button')
+    assert shown.js("document.getElementById('candidate-choice').value") == str(alike[1])
+    names = shown.js("[...document.querySelectorAll('#alike button')].map(each => each.textContent)")
+    networks, machines = (unpacked(data_of(text)["rows"][name], 0) for name in ("network", "machine"))
+    assert names == [f"{networks[i]} on {machines[i]}" for i in alike if i != alike[1]]
+    shown.click("#alike summary")
+    shown.click("#alike button")
+    assert shown.js("document.getElementById('candidate-choice').value") == str(row)
+    shown.click(more)
+    assert sorted(shown.js(ROWS)) == sorted(set(firsts))
+
+
+def test_networks_on_no_machine_have_a_table_of_their_own(chromium, tmp_path):
+    path = page.write(with_networks_on_no_machine(example()), tmp_path / "dropped.html")
+    chromium.screen()
+    chromium.open(path)
+    chromium.choose("#table-group", "network")
+    assert chromium.text("#table-count") == "3 of 3 networks in this page match"
+    assert cells(chromium, "network") == ["wrn-16-1 8 bit", "wrn-16-2 8 bit", "wrn-11-1 8 bit"]
+    assert cells(chromium, "reason")[2] == "no depth 11"
+    chromium.click("#table tbody tr:nth-child(3) .named button")
+    assert chromium.text("#candidate-body h3") == "wrn-11-1 8 bit"
+    assert "This network is on no machine: no depth 11." in chromium.text("#candidate-body")
+    assert chromium.complaints() == []
+
+
 def exported(browser, folder, kind):
     browser.downloads(folder)
     browser.click(f"#export-{kind}")
@@ -255,7 +306,8 @@ def test_export_has_what_is_shown(shown, text, tmp_path):
     shown.click("#table tbody tr:nth-child(2) input")
     assert shown.text("#export-json") == "Export 1 ticked as JSON"
     one = json.loads(exported(shown, tmp_path, "json"))
-    assert [each["network"] for each in one] == [cells(shown, "network")[1]]
+    name = "document.querySelector('#table tbody tr:nth-child(2) .named button').textContent"
+    assert [each["network"] for each in one] == [shown.js(name)]
     assert list(one[0]) == list(found[0])
 
 
@@ -330,7 +382,8 @@ def lenient(chromium):
 
 def test_names_cannot_become_markup(lenient, tmp_path):
     chromium = lenient
-    space = msgspec.structs.replace(SPACE, name=EVIL)
+    space = msgspec.structs.replace(SPACE)
+    msgspec.structs.force_setattr(space, "name", EVIL)  # no space may be called so; the page does without that
     sweep = a_sweep(lambda name: f"{name} {EVIL}", space)
     path = page.write(sweep, tmp_path / "evil.html", beside=(f'{EVIL}".csv', "javascript:window.hacked=1"))
     assert EVIL not in path.read_text()

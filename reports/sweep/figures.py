@@ -98,7 +98,7 @@ def draw_sensitivity(path: Path, sweep: Sweep) -> Path:
         BadInput: another ending than `FORMATS`, or a folder that cannot be written.
         MissingTool: matplotlib is not installed.
     """
-    found = sensitivities(sweep)
+    found = [each for each in sensitivities(sweep) if each.bars]
     heights = [0.35 + 0.19 * len(each.bars) for each in found] or [1.0]
 
     def draw(figure: Any) -> None:

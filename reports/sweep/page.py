@@ -59,6 +59,7 @@ class Page:
     reasons: tuple[tuple[str, str, str], ...]
     shown: str
     detailed: str
+    screening: str
     pairs: tuple[Pair, ...]
     pairs_there: int
     sensitivity: tuple[Axes, ...]
@@ -99,7 +100,7 @@ def render(
     shown = page_rows.choose(sweep, chosen, near_of(sweep, chosen))
     places = page_rows.detailed(sweep, shown, page_details.MOST)
     full = page_details.details(sweep, shown.rows, places, files.commands if files else {})
-    prepared = _prepare(sweep, chosen, beside, scripts, len(full))
+    prepared = _prepare(sweep, chosen, beside, scripts, detailed_told(shown, len(full)))
     for others in FEWER:
         shown = page_rows.choose(sweep, chosen, near_of(sweep, chosen), others)
         text = _filled(prepared, shown, _data(sweep, shown, full))
@@ -139,13 +140,12 @@ def bokeh() -> tuple[Script, ...]:
 def _files(sweep: Sweep, front: Mask, path: Path) -> Files:
     shown = page_rows.choose(sweep, front, np.zeros_like(front), 0)
     places = page_rows.detailed(sweep, shown, page_details.MOST)
-    return page_files.plan(sweep, shown.rows[places].tolist(), f"{path.stem}-candidates")
+    return page_files.plan(sweep, shown.rows[places].tolist(), f"{path.stem}-candidates", path.parent)
 
 
-def _prepare(sweep: Sweep, front: Mask, beside: Sequence[str], scripts: tuple[Script, ...], detailed: int) -> Page:
+def _prepare(sweep: Sweep, front: Mask, beside: Sequence[str], scripts: tuple[Script, ...], detailed: str) -> Page:
     """Everything but the rows, which are chosen until the page is small enough."""
     pairs, there = page_lines.pairs(sweep, front)
-    size = int(front.sum())
     return Page(
         sweep=sweep,
         asked=page_words.asked(sweep),
@@ -153,7 +153,8 @@ def _prepare(sweep: Sweep, front: Mask, beside: Sequence[str], scripts: tuple[Sc
         findings=page_words.findings(sweep, front),
         reasons=page_words.reasons(sweep),
         shown="",
-        detailed="all of the front" if detailed == size else f"{detailed} of the front's {number(size)} designs",
+        detailed=detailed,
+        screening=page_words.screening(sweep),
         pairs=tuple(pairs),
         pairs_there=there,
         sensitivity=page_axes.sensitivities(sweep),
@@ -162,6 +163,20 @@ def _prepare(sweep: Sweep, front: Mask, beside: Sequence[str], scripts: tuple[Sc
         scripts=scripts,
         data="",
     )
+
+
+def detailed_told(shown: Shown, count: int) -> str:
+    """Which designs of the front are shown in full detail."""
+    size, different = len(shown.front), len(set(shown.firsts))
+    if not size:
+        return "No design is shown in full detail, as none is on the front."
+    which = f"{number(count)} of the front's {number(size)} designs"
+    if count == size:
+        which = "all of the front"
+    elif different < size:
+        some = "each" if count == different else number(count)
+        which = f"one design for {some} of the front's {page_rows.counted(different, 'distinct point')}"
+    return f"In full detail: {which}, simulated once more for this page. Any other design shows its row."
 
 
 def _data(sweep: Sweep, shown: Shown, full: Sequence[page_details.Detail]) -> str:
@@ -173,6 +188,7 @@ def _data(sweep: Sweep, shown: Shown, full: Sequence[page_details.Detail]) -> st
         "columns": page_rows.texts(sweep),
         "rows": page_rows.payload(sweep, shown),
         "groups": page_rows.packed(list(shown.groups)),
+        "firsts": shown.firsts,
         "details": full,
         "networks": {key: page_details.network_of(sweep, key) for key in networks},
     }

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hw import devices, resources, student
 from hw.accelerator import LineEngine, Machine, Pipeline
 from hw.errors import PacemakerError
-from hw.network import Network
+from hw.network import INPUT, Network
 from hw.passes import executed
 from reports.html import source_of
 from reports.sweep.page_rows import label, number
@@ -177,9 +177,29 @@ def network_of(sweep: Sweep, key: str) -> dict[str, Any]:
         return {"text": "", "curves": {}}
     return {
         "text": str(executed(subject.network)),
-        "bits": str(subject.precision),
+        "bits": bits_of(subject),
         "curves": curves_of(sweep, key),
     }
+
+
+def bits_of(subject: Subject) -> str:
+    """A network's bits; where a student's layers differ in them, from the least to the most."""
+    made = subject.student
+    if made is None:
+        return str(subject.precision)
+    last = made.network.output.name
+    pixels = made.formats[INPUT].out.width
+    inner = [each.out.width for name, each in made.formats.items() if name not in (INPUT, last)] or [pixels]
+    weights = [each.weight.width for each in made.formats.values() if each.weight is not None]
+    told = [f"input of {pixels} bits"] if {pixels} != set(inner) else []
+    told.append(f"activations of {_range(inner)} bits")
+    told += [f"weights of {_range(weights)}"] if weights else []
+    return ", ".join([*told, f"logits of {made.formats[last].out.width}"])
+
+
+def _range(widths: Sequence[int]) -> str:
+    least, most = min(widths), max(widths)
+    return str(most) if least == most else f"{least} to {most}"
 
 
 def curves_of(sweep: Sweep, key: str) -> dict[str, Any]:

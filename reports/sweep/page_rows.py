@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.accelerator import Machine
-from reports.sweep import columns
+from reports.sweep import columns, pareto
 from reports.sweep.result import Mask, Sweep
 from reports.sweep.table import BOUND, EXACT
 
-FRONT, NEIGHBOUR, OTHER, LOWER_BOUND = "front", "neighbour", "other", "bound"
-GROUPS = (FRONT, NEIGHBOUR, OTHER, LOWER_BOUND)
-"""What a point of the scatter is; a `bound` was screened out and is drawn where its bounds are."""
-MOST_FRONT, MOST_NEIGHBOURS, MOST_OTHERS = 4000, 2000, 5000
+FRONT, NEIGHBOUR, OTHER, LOWER_BOUND, NETWORK = "front", "neighbour", "other", "bound", "network"
+GROUPS = (FRONT, NEIGHBOUR, OTHER, LOWER_BOUND, NETWORK)
+"""What a row is: a `bound` was left out and is drawn where its bounds are; a `network` is on no machine."""
+MOST_FRONT, MOST_NEIGHBOURS, MOST_OTHERS, MOST_NETWORKS = 4000, 2000, 5000, 1000
 SEED = 0
 SOME = f"drawn at random with seed {SEED}"
 DIGITS = 12
@@ -45,10 +45,14 @@ _LABELS = {
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """Rows of the table by number, in the page's order, each with its group; and what was left out, in words."""
+    """Rows of the table by number, in the page's order, each with its group; and what was left out, in words.
+
+    `firsts` has for every row of the front the place of the first one that is as good in all objectives, itself too.
+    """
 
     rows: NDArray[np.intp]
     groups: tuple[str, ...]
+    firsts: tuple[int, ...]
     note: str
 
     @property
@@ -71,37 +75,68 @@ class ColumnText(msgspec.Struct, frozen=True):
 
 
 def choose(sweep: Sweep, front: Mask, near: Mask, others: int = MOST_OTHERS) -> Shown:
-    """The front, its neighbours and at most so many others, drawn evenly from those that have figures."""
-    on_front = _by_first_objective(sweep, np.flatnonzero(front))
-    beside = np.flatnonzero(near & ~front)
-    status = sweep.table["status"]
-    rest = np.flatnonzero(~front & ~near & ((status == EXACT) | (status == BOUND)))
-    random = np.random.default_rng(SEED)
-    parts = [_thinned(on_front, MOST_FRONT), _some(random, beside, MOST_NEIGHBOURS), _some(random, rest, others)]
-    rows = np.concatenate(parts)
-    groups = [FRONT] * len(parts[0]) + [NEIGHBOUR] * len(parts[1])
-    groups += [LOWER_BOUND if status[row] == BOUND else OTHER for row in parts[2]]
-    told = _told(parts[0], on_front, "on the front") + _told(parts[1], beside, "beside the front", SOME)
-    told += _told(parts[2], rest, "others with figures", SOME)
-    return Shown(rows, tuple(groups), "; ".join(told))
+    """The front, its neighbours and at most so many others, exact ones rather than bounds; networks on no machine."""
+    status, random = sweep.table["status"], np.random.default_rng(SEED)
+    rest = ~front & ~near & placed(sweep)
+    there = {
+        FRONT: np.flatnonzero(front),
+        NEIGHBOUR: np.flatnonzero(near & ~front),
+        OTHER: np.flatnonzero(rest & (status == EXACT)),
+        LOWER_BOUND: np.flatnonzero(rest & (status == BOUND)),
+        NETWORK: np.flatnonzero(~placed(sweep)),
+    }
+    on_front, point = _of_front(sweep, there[FRONT])
+    exact = _some(random, there[OTHER], others)
+    parts = {
+        FRONT: on_front,
+        NEIGHBOUR: _some(random, there[NEIGHBOUR], MOST_NEIGHBOURS),
+        OTHER: exact,
+        LOWER_BOUND: _some(random, there[LOWER_BOUND], others - len(exact)),
+        NETWORK: _thinned(there[NETWORK], MOST_NETWORKS),
+    }
+    groups = tuple(group for group, rows in parts.items() for _ in rows)
+    firsts = tuple(np.searchsorted(point, point).tolist())
+    return Shown(np.concatenate(list(parts.values())), groups, firsts, _left_out(parts, there))
+
+
+def placed(sweep: Sweep) -> Mask:
+    """Which rows are designs; the others are networks that failed or were dropped before any machine."""
+    found: Mask = sweep.table["machine_key"] != ""
+    return found
+
+
+def points(sweep: Sweep, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Of every row the number of its objectives among the different ones, the best by the first objective first."""
+    values = pareto.falling(sweep.values()[rows], [objective.better for objective in sweep.objectives])
+    found: NDArray[np.intp] = np.unique(values, axis=0, return_inverse=True)[1].reshape(-1)
+    return found
 
 
 def detailed(sweep: Sweep, shown: Shown, most: int) -> list[int]:
-    """Places of the front's designs in full detail: all of them, or the best by each objective and an even choice."""
-    rows = shown.front
-    if len(rows) <= most:
-        return list(range(len(rows)))
+    """Places of the front's designs in full detail: all of them, or one of those that are as good as each other.
+
+    Of more than `most` of these the best by each objective and an even choice.
+    """
+    rows, different = shown.front, sorted(set(shown.firsts))
+    if len(rows) <= most or len(different) <= most:
+        return list(range(len(rows))) if len(rows) <= most else different
     columns_of = [(sweep.table[o.name][rows] * (1 if o.better == "less" else -1)) for o in sweep.objectives]
     best = {int(np.argmin(values)) for values in columns_of}
-    rest = [place for place in range(len(rows)) if place not in best]
+    rest = [place for place in different if place not in best]
     even = np.linspace(0, len(rest) - 1, max(most - len(best), 0)).round().astype(int)
     return sorted(best | {rest[i] for i in even})
 
 
-def _by_first_objective(sweep: Sweep, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    best = sweep.objectives[0]
-    values = sweep.table[best.name][rows]
-    return rows[np.argsort(values if best.better == "less" else -values, kind="stable")]
+def _of_front(sweep: Sweep, rows: NDArray[np.intp]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """At most `MOST_FRONT` of the front's rows, those that are as good side by side, and their points' numbers."""
+    point = points(sweep, rows)
+    order = np.argsort(point, kind="stable")
+    rows, point = rows[order], point[order]
+    first = np.diff(point, prepend=-1) > 0
+    leads = _thinned(np.flatnonzero(first), MOST_FRONT)
+    more = _thinned(np.flatnonzero(~first), MOST_FRONT - len(leads))
+    chosen = np.sort(np.concatenate([leads, more]))
+    return rows[chosen], point[chosen]
 
 
 def _thinned(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
@@ -109,6 +144,17 @@ def _thinned(rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     if len(rows) <= most:
         return rows
     return rows[np.linspace(0, len(rows) - 1, most).round().astype(np.intp)]
+
+
+def _left_out(parts: dict[str, NDArray[np.intp]], there: dict[str, NDArray[np.intp]]) -> str:
+    names = {
+        FRONT: ("on the front", ""),
+        NEIGHBOUR: ("beside the front", SOME),
+        OTHER: ("others simulated", SOME),
+        LOWER_BOUND: ("left out by their bounds", SOME),
+        NETWORK: ("networks on no machine", ""),
+    }
+    return "; ".join(told for group, words in names.items() for told in _told(parts[group], there[group], *words))
 
 
 def _some(random: np.random.Generator, rows: NDArray[np.intp], most: int) -> NDArray[np.intp]:
@@ -145,7 +191,17 @@ def texts(sweep: Sweep) -> list[ColumnText]:
         if group is columns.MACHINE:
             found += [_axis_text(sweep, axis) for axis in axes_of_machines(sweep)]
     found += [_key_text(name, "content hash") for name in ("network_key", "machine_key")]
-    return [*found, _key_text("status", "exact, or bound where it was screened out"), _key_text("reason", "why")]
+    return [*found, _key_text("status", "exact, or bound where it was left out"), _key_text("reason", "why")]
+
+
+def counted(count: int, name: str) -> str:
+    """So many of something: "1 design", "1,005 designs"."""
+    return f"{count:,} {name}{'s' * (count != 1)}"
+
+
+def listed(names: Sequence[str], last: str) -> str:
+    """Names in a sentence: "a, b or c", with `last` before the last one."""
+    return f"{', '.join(names[:-1])} {last} {names[-1]}" if len(names) > 1 else "".join(names)
 
 
 def label(name: str) -> str:

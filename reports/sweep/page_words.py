@@ -10,12 +10,16 @@ from reports.figures import percent
 from reports.sweep import columns
 from reports.sweep.axes import Values
 from reports.sweep.columns import Column
-from reports.sweep.page_rows import PERCENT, label
-from reports.sweep.result import Mask, Sweep, eligible
+from reports.sweep.constraints import Constraint
+from reports.sweep.page_rows import PERCENT, counted, label, listed, placed, points
+from reports.sweep.result import Mask, Sweep, keeps
 from reports.sweep.table import BOUND, EXACT, FAILED, UNFIT
 
 MOST_REASONS = 12
 MOST_VALUES = 8
+DOMINATED, BREAKS, DROPPED = "its bounds are dominated by ", "its bounds break ", "halving: "
+UNKNOWN = " is not known"
+"""How the reasons of rows without exact figures begin, or end (`reports.sweep.points`, `reports.sweep.halving`)."""
 
 
 def asked(sweep: Sweep) -> tuple[tuple[str, str], ...]:
@@ -48,17 +52,19 @@ def _networks(sweep: Sweep) -> str:
     if networks.given:
         return f"{html.number(len(networks.given))} given: {_listed(networks.given)}"
     told = f"{html.number(len(sweep.space.designs))} of the recipe {networks.recipe}, {axes(networks.axes)}"
-    return told + (", and the N×N network of each" if networks.teachers else "")
+    return told + ("; the N×N network of each size is among them" if networks.teachers else "")
 
 
 def _search(sweep: Sweep) -> str:
     search, halving = sweep.space.search, sweep.space.networks.halving
     told = "all networks"
     if search.method != "exhaustive":
-        told = f"networks chosen by {search.method}, {html.number(search.trainings)} trainings, seed {search.seed}"
+        told = f"networks chosen by {search.method}, {counted(search.trainings, 'training')}, seed {search.seed}"
     if halving is not None:
         rungs = zip(halving.epochs, halving.seeds, strict=True)
-        told += "; successive halving: " + ", then ".join(f"{e} epochs x {s} seeds" for e, s in rungs)
+        told += "; successive halving: " + ", then ".join(
+            f"{counted(e, 'epoch')} x {counted(s, 'seed')}" for e, s in rungs
+        )
         told += f", {percent(halving.keep)} % go on"
     return f"{told}; all machines"
 
@@ -81,48 +87,102 @@ def _listed(values: Sequence[object]) -> str:
 
 def verdict(sweep: Sweep, front: Mask) -> str:
     """How many designs, and how large the front is."""
-    count, size = len(sweep.table), int(front.sum())
-    networks = len(set(sweep.table["network_key"].tolist()))
-    told = f"Of {_count(count, 'design')}, {_count(networks, 'network')} on {_machines(sweep)}, "
+    designs, size = sweep.table.rows(placed(sweep)), int(front.sum())
+    networks, machines = (len(set(designs[key].tolist())) for key in ("network_key", "machine_key"))
+    told = f"Of {counted(len(designs), 'design')}, {counted(networks, 'network')} on {counted(machines, 'machine')}, "
     if not size:
-        return told + "none is on the front: no simulated design keeps all constraints."
+        return f"{told}none is on the front: {_no_front(sweep)}."
     objectives = [label(objective.name) for objective in sweep.objectives]
-    verb = "is" if size == 1 else "are"
+    told += f"{front_told(sweep, front)} {'is' if size == 1 else 'are'} on the front: "
     if len(objectives) == 1:
-        return f"{told}{_count(size, 'design')} {verb} on the front: none has a better {objectives[0]}."
-    where = f"{', '.join(objectives[:-1])} and {objectives[-1]}"
-    return f"{told}{_count(size, 'design')} {verb} on the front: no other is as good in {where} and better in one."
+        return f"{told}none has a better {objectives[0]}."
+    return f"{told}no other is as good in {listed(objectives, 'and')} and better in one."
 
 
-def _machines(sweep: Sweep) -> str:
-    return _count(len(set(sweep.table["machine_key"].tolist())), "machine")
+def front_told(sweep: Sweep, front: Mask) -> str:
+    """The size of a front; where designs are as good as each other also how many points they are."""
+    size, different = int(front.sum()), len(set(points(sweep, np.flatnonzero(front)).tolist()))
+    if different == size:
+        return counted(size, "design")
+    return f"{counted(different, 'distinct point')} by {counted(size, 'design')}"
 
 
-def _count(count: int, name: str) -> str:
-    return f"{html.number(count)} {name}{'s' * (count != 1)}"
+def _no_front(sweep: Sweep) -> str:
+    exact = sweep.table["status"] == EXACT
+    if not exact.any():
+        return "no design was simulated"
+    unknown = [label(o.name) for o in sweep.objectives if np.isnan(sweep.table[o.name][exact]).all()]
+    if unknown:
+        return f"of no simulated design {listed(unknown, 'or')} is known"
+    return "no simulated design keeps all constraints"
 
 
 def findings(sweep: Sweep, front: Mask) -> tuple[str, ...]:
     """States of all rows, the constraints, then the best of the front by each objective."""
     found = [_states(sweep)]
-    if sweep.space.constraints:
-        exact = int((sweep.table["status"] == EXACT).sum())
-        kept = int(eligible(sweep).sum())
-        found.append(f"Of the {_count(exact, 'simulated design')}, {html.number(kept)} keep all constraints.")
+    exact = int((sweep.table["status"] == EXACT).sum())
+    if sweep.space.constraints and exact:
+        kept = int(np.logical_and.reduce([_exact_keeps(sweep, each) for each in sweep.space.kept]).sum())
+        verb = "keeps" if kept == 1 else "keep"
+        found.append(f"Of the {counted(exact, 'simulated design')}, {html.number(kept)} {verb} all constraints.")
     found += [_best(sweep, front, objective) for objective in sweep.objectives if front.any()]
     return tuple(found)
 
 
+def _exact_keeps(sweep: Sweep, constraint: Constraint) -> Mask:
+    kept: Mask = (sweep.table["status"] == EXACT) & keeps(sweep.table, constraint)
+    return kept
+
+
 def _states(sweep: Sweep) -> str:
-    states = Counter(sweep.table["status"].tolist())
-    words = {
-        EXACT: "simulated exactly",
-        BOUND: "screened out, because a simulated design is at least as good as their bounds",
-        UNFIT: "too large for their machine",
-        FAILED: "failed",
-    }
-    told = [f"{html.number(states[state])} {text}" for state, text in words.items() if states[state]]
+    """How many rows there are of each state, and of each kind of reason where they were left out."""
+    designs = placed(sweep)
+    states = Counter(sweep.table["status"][designs].tolist())
+    networks = Counter(sweep.table["status"][~designs].tolist())
+    told = [f"{html.number(states[EXACT])} simulated exactly"] if states[EXACT] else []
+    told += [f"{html.number(count)} left out, because {why}" for why, count in left_out(sweep)]
+    told += [f"{html.number(states[UNFIT])} too large for their machine"] if states[UNFIT] else []
+    told += [f"{html.number(states[FAILED])} failed"] if states[FAILED] else []
+    for state, what in ((BOUND, "dropped by halving"), (FAILED, "failed")):
+        if networks[state]:
+            told.append(f"{counted(networks[state], 'network')} {what}, and {_is(networks[state])} on no machine")
     return f"{'; '.join(told)}."
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def left_out(sweep: Sweep) -> list[tuple[str, int]]:
+    """Why designs were left out before any simulation, and how many, by the kinds of their rows' reasons."""
+    chosen = placed(sweep) & (sweep.table["status"] == BOUND)
+    return Counter(map(_kind, sweep.table["reason"][chosen].tolist())).most_common()
+
+
+def _kind(reason: str) -> str:
+    if reason.startswith(DOMINATED):
+        return "a simulated design is at least as good as their bounds in every objective and better in one"
+    if reason.startswith(BREAKS):
+        return f"their bounds break {reason.removeprefix(BREAKS)}"
+    if reason.endswith(UNKNOWN):
+        return f"their {label(reason.removeprefix('its ').removesuffix(UNKNOWN))}{UNKNOWN}"
+    return reason or "of a reason that was not kept"
+
+
+def screening(sweep: Sweep) -> str:
+    """What a row says that was left out."""
+    told = []
+    kinds = [why for why, _ in left_out(sweep)]
+    if kinds:
+        told.append(
+            "A design marked “bound” was not simulated; its figures here are lower bounds of what it needs, and upper "
+            f"bounds where more is better. Each row says why: {listed([f'because {why}' for why in kinds], 'or')}."
+        )
+    else:
+        told.append("No design was left out by its bounds.")
+    if sweep.space.networks.halving:
+        told.append("A network that halving dropped was on no machine, and has a row without figures that says so.")
+    return " ".join(told)
 
 
 def _best(sweep: Sweep, front: Mask, objective: Column) -> str:
@@ -174,16 +234,17 @@ def _over_seeds(sweep: Sweep, row: int) -> str:
 
 def reasons(sweep: Sweep) -> tuple[tuple[str, str, str], ...]:
     """Why rows have no exact figures: state, reason, how many; the most frequent ones and a row for the rest."""
-    counted = Counter(
-        (state, reason)
-        for state, reason in zip(sweep.table["status"].tolist(), sweep.table["reason"].tolist(), strict=True)
+    parts = (sweep.table["status"].tolist(), sweep.table["reason"].tolist(), placed(sweep).tolist())
+    often = Counter(
+        (state if design else "network dropped" if state == BOUND else f"network {state}", reason)
+        for state, reason, design in zip(*parts, strict=True)
         if state != EXACT
     ).most_common()
-    told = [(state, reason or "no reason kept", html.number(count)) for (state, reason), count in counted]
+    told = [(state, reason or "no reason kept", html.number(count)) for (state, reason), count in often]
     if len(told) <= MOST_REASONS:
         return tuple(told)
-    rest = sum(count for _, count in counted[MOST_REASONS:])
-    return (*told[:MOST_REASONS], ("", f"{len(told) - MOST_REASONS} other reasons", html.number(rest)))
+    rest = sum(count for _, count in often[MOST_REASONS:])
+    return (*told[:MOST_REASONS], ("", counted(len(told) - MOST_REASONS, "other reason"), html.number(rest)))
 
 
 def provenance(sweep: Sweep) -> Iterator[tuple[str, str, bool]]:
@@ -191,7 +252,7 @@ def provenance(sweep: Sweep) -> Iterator[tuple[str, str, bool]]:
     record = sweep.provenance
     yield "Command", record.command or "not recorded", bool(record.command)
     yield "Started", record.started, False
-    yield "Host", f"{record.host}, {_count(record.cores, 'core')}", False
+    yield "Host", f"{record.host}, {counted(record.cores, 'core')}", False
     yield "Folder", record.folder, True
     yield "Code", record.code_hash or "no hash recorded", bool(record.code_hash)
     seeds = sorted({curve.seed for curves in sweep.curves.values() for curve in curves})

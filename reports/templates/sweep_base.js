@@ -7,12 +7,20 @@ const columns = new Map(data.columns.map(column => [column.name, column]));
 const cache = new Map();
 const count = values("network").length;
 const group = unpack(data.groups);
+// Of a design of the front the first one that is as good in every objective; of any other design itself.
+const firstOf = row => data.firsts[row] ?? row;
+const asGood = new Map();
+data.firsts.forEach((first, row) => {
+  if (first === row) asGood.set(row, []);
+  asGood.get(first).push(row);
+});
 const details = new Map(data.details.map(detail => [detail.row, detail]));
 const GROUPS = {
   front: { name: "on the front", marker: "diamond", size: 12, colour: "vermillion", shown: true },
   neighbour: { name: "beside the front", marker: "triangle", size: 8, colour: "blue", shown: true },
   other: { name: "off the front", marker: "circle", size: 5, colour: "faint", shown: true },
-  bound: { name: "screened out, at their bounds", marker: "x", size: 5, colour: "faint", shown: false },
+  bound: { name: "left out, at their bounds", marker: "x", size: 5, colour: "faint", shown: false },
+  network: { name: "on no machine", shown: false },
 };
 const CATEGORIES = ["blue", "orange", "green", "vermillion", "sky", "purple", "yellow"];
 const STATES = {
@@ -69,7 +77,9 @@ function plain(value) {
 }
 
 const withUnit = (column, value) => value === null ? "–" : `${told(column, value)} ${column.unit}`.trim();
-const nameOf = row => `${values("network")[row]} on ${values("machine")[row]}`;
+const counted = (number, name) => `${plain(number)} ${name}${number === 1 ? "" : "s"}`;
+const nameOf = row => values("machine")[row] ? `${values("network")[row]} on ${values("machine")[row]}` : values("network")[row];
+const alike = row => (asGood.get(firstOf(row)) ?? []).filter(other => other !== row);
 
 // --- elements ---
 

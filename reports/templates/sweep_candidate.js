@@ -31,9 +31,9 @@ function drawCandidate(row) {
     dispose(drawn.get(slot));
     drawn.delete(slot);
   }
-  const parts = [make("h3", {}, nameOf(row)), standing(row), facts(row)];
+  const parts = [make("h3", {}, nameOf(row)), standing(row), facts(row), others(row)];
   if (detail) parts.push(...inFull(row, detail));
-  else parts.push(make("p", { class: "note" }, "This design is not among those shown in full detail."));
+  else if (values("machine")[row]) parts.push(make("p", { class: "note" }, "This design is not among those shown in full detail."));
   parts.push(everything(row));
   body.replaceChildren(...parts.filter(Boolean));
   for (const [slot, chart] of waiting.splice(0)) show(slot, chart());
@@ -50,9 +50,19 @@ function chart(label, height, makeFigure, kind = "low") {
 
 function standing(row) {
   const status = values("status")[row], reason = values("reason")[row];
-  const where = group[row] === "bound" ? "screened out; its figures are bounds" : GROUPS[group[row]].name;
+  if (group[row] === "network") return make("p", { class: "note" }, `This network is on no machine: ${reason || status}.`);
+  const where = group[row] === "bound" ? "left out; its figures are bounds" : GROUPS[group[row]].name;
   const how = status === "exact" ? ", simulated exactly" : reason ? `: ${reason}` : "";
   return make("p", { class: "note" }, `This design is ${where}${how}.`);
+}
+
+function others(row) {
+  const list = alike(row);
+  if (!list.length) return null;
+  const items = list.map(other => make("li", {}, make("button", { type: "button", class: "plain", onclick: () => openDesign(other, true) }, nameOf(other))));
+  const made = fold(`${counted(list.length, "other design")} as good in every objective`, make("ul", {}, ...items));
+  made.id = "alike";
+  return made;
 }
 
 function facts(row) {
@@ -81,7 +91,7 @@ function inFull(row, detail) {
 const fold = (name, ...inside) => make("details", {}, make("summary", {}, name), ...inside);
 
 function command(detail) {
-  const text = detail.command || "No command repeats this row by itself: its network is neither a preset nor a trained student.";
+  const text = detail.command || "No command repeats this row by itself: its network is no preset, ONNX file or trained student.";
   return [make("h4", {}, "To repeat it, in this page’s folder"),
     detail.command ? make("div", { class: "command" }, make("pre", { tabindex: "0", "aria-label": "Command" }, text)) : make("p", {}, text)];
 }

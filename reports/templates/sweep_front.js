@@ -19,7 +19,7 @@ function categories(column, all, different) {
   named.sort((a, b) => column.number ? a - b : String(a).localeCompare(String(b), "en", { numeric: true }));
   const of = new Map(named.map((value, i) => [value, colour(CATEGORIES[i])]));
   const legend = named.map((value, i) => swatch(`var(--${CATEGORIES[i]})`, withUnit(column, value)));
-  if (different.length > named.length) legend.push(swatch("var(--faint)", `${different.length - named.length} others`));
+  if (different.length > named.length) legend.push(swatch("var(--faint)", counted(different.length - named.length, "other")));
   return { of: row => of.get(all[row]) ?? colour("faint"), legend };
 }
 
@@ -164,7 +164,7 @@ function startScatter() {
   $("axis-colour").addEventListener("change", event => { scatter.colour = event.target.value; drawScatter(); });
   for (const [key, style] of Object.entries(GROUPS)) {
     const there = group.filter(name => name === key).length;
-    if (!there) continue;
+    if (!there || !style.marker) continue;
     const box = make("input", { type: "checkbox", checked: style.shown, value: key });
     box.addEventListener("change", () => { style.shown = box.checked; drawScatter(); });
     $("groups").append(make("label", {}, box, mark(key), `${style.name} (${plain(there)})`));

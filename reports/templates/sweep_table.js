@@ -1,10 +1,11 @@
 // The table: columns, filters, order, pages; export of what is ticked or left.
 
-const view = { group: "front", text: "", filters: [], sort: null, page: 0, columns: [], ticked: new Set() };
+const view = { group: "front", text: "", filters: [], sort: null, page: 0, columns: [], ticked: new Set(), open: new Set() };
 
 function startTable() {
   const counts = key => group.filter(name => key.includes(name)).length;
   const sets = [["front", "front"], ["front neighbour", "front and beside it"], ["front neighbour other bound", "all in this page"]];
+  if (group.includes("network")) sets.push(["network", "networks on no machine"]);
   choices($("table-group"), sets.map(([key, text]) => [key, `${text} (${plain(counts(key.split(" ")))})`]), "front");
   if (!group.includes("front")) view.group = $("table-group").value = sets[2][0];
   const preferred = ["accuracy", "accuracy_deviation", "latency_ms", "latency_cycles", "interval_cycles", "frames_per_second",
@@ -77,21 +78,35 @@ function filtered() {
 }
 
 function drawTable() {
-  const found = filtered(), pages = Math.max(1, Math.ceil(found.length / PAGE));
+  const found = filtered(), lines = grouped(found), pages = Math.max(1, Math.ceil(lines.length / PAGE));
   view.page = Math.min(Math.max(view.page, 0), pages - 1);
-  const names = ["network", ...view.columns];
+  const names = ["network", ...view.group === "network" ? ["status", "reason"] : view.columns];
   $("table").tHead.replaceChildren(make("tr", {}, ...names.map(heading)));
-  const part = found.slice(view.page * PAGE, (view.page + 1) * PAGE);
-  $("table").tBodies[0].replaceChildren(...part.map(row => line(row, names)));
+  const part = lines.slice(view.page * PAGE, (view.page + 1) * PAGE);
+  $("table").tBodies[0].replaceChildren(...part.map(each => line(each, names)));
   $("page-told").textContent = `page ${plain(view.page + 1)} of ${plain(pages)}`;
   $("page-back").disabled = view.page === 0;
   $("page-next").disabled = view.page === pages - 1;
   tellCounts(found);
 }
 
+// Designs that are as good stand behind the first of them in the order, and are lines of their own once it is opened.
+function grouped(found) {
+  const groups = new Map();
+  for (const row of found) {
+    if (!groups.has(firstOf(row))) groups.set(firstOf(row), []);
+    groups.get(firstOf(row)).push(row);
+  }
+  return [...groups].flatMap(([first, [row, ...more]]) =>
+    [{ row, first, more: more.length }, ...(view.open.has(first) ? more : []).map(other => ({ row: other, first, more: 0, inner: true }))]);
+}
+
 function tellCounts(found) {
-  const ticked = view.ticked.size;
-  $("table-count").textContent = `${plain(found.length)} of ${plain(count)} designs in this page match` + (ticked ? `; ${plain(ticked)} ticked` : "");
+  const ticked = view.ticked.size, networks = view.group === "network";
+  const all = group.filter(name => (name === "network") === networks).length;
+  const points = new Set(found.map(firstOf)).size;
+  $("table-count").textContent = `${plain(found.length)} of ${counted(all, networks ? "network" : "design")} in this page match`
+    + (points < found.length ? `, in ${counted(points, "line")}: those as good as each other are one` : "") + (ticked ? `; ${plain(ticked)} ticked` : "");
   const chosen = ticked || found.length;
   for (const kind of ["csv", "json"]) {
     $(`export-${kind}`).textContent = `Export ${plain(chosen)} ${ticked ? "ticked " : ""}as ${kind.toUpperCase()}`;
@@ -112,7 +127,7 @@ function heading(name) {
   }, make("button", { type: "button", value: name, onclick: sort }, column.label), column.unit ? make("span", { class: "unit" }, column.unit) : "");
 }
 
-function line(row, names) {
+function line({ row, first, more, inner }, names) {
   const tick = make("input", { type: "checkbox", "aria-label": `Tick ${nameOf(row)} for export`, checked: view.ticked.has(row) });
   tick.addEventListener("change", () => {
     if (tick.checked) view.ticked.add(row); else view.ticked.delete(row);
@@ -121,9 +136,16 @@ function line(row, names) {
   const open = make("button", { type: "button", class: "plain", onclick: () => openDesign(row, true) }, values("network")[row]);
   const cells = names.slice(1).map(name => {
     const column = columns.get(name);
-    return make("td", { class: column.number ? false : `text ${name}` }, told(column, values(name)[row]));
+    return make("td", { class: column.number ? false : name === "machine" ? "text machine" : "text" }, told(column, values(name)[row]));
   });
-  return make("tr", { "data-row": row }, make("th", { scope: "row" }, make("div", { class: "named" }, tick, open)), ...cells);
+  const toggle = () => {
+    if (!view.open.delete(first)) view.open.add(first);
+    drawTable();
+    $("table").querySelector(`tr[data-row="${row}"] button.more`)?.focus();
+  };
+  const rest = more ? make("button", { type: "button", class: "plain more", "aria-expanded": String(view.open.has(first)), onclick: toggle }, `and ${plain(more)} as good`) : null;
+  return make("tr", { "data-row": row, class: inner ? "inner" : false },
+    make("th", { scope: "row" }, make("div", { class: "named" }, tick, make("div", {}, open, rest ? " " : "", rest))), ...cells);
 }
 
 // --- export ---
