@@ -7,7 +7,7 @@ TORCH := torch==2.13.*
 TORCH_FLAGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test check install test-all bench format clean
+.PHONY: demo test check install test-all bench format site clean
 
 demo: install
 	$(BIN)/pacemaker codesign digits --out runs/digits --workers $(WORKERS)
@@ -28,6 +28,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_floors.py
+	$(BIN)/mkdocs build --strict --quiet
+
+site: $(VENV)/.installed-dev
+	$(BIN)/mkdocs build --strict
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .

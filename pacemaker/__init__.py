@@ -1,7 +1,7 @@
 """The command line: words, flags, exit codes; no logic.
 
-Exit codes: 0 done, 1 a comparison that failed, 2 something that the user can mend (one sentence on stderr), 130 stopped
-by Ctrl-C.
+Exit codes (docs/command_line.md): 0 done, 1 a check that failed, 2 something that the user can mend (one sentence on
+stderr), 130 stopped by Ctrl-C.
 """
 
 import sys
@@ -9,7 +9,7 @@ import sys
 import typer
 
 from hw.errors import Interrupted, PacemakerError
-from pacemaker import hardware, runs, simulations, sweeps
+from pacemaker import doctor, hardware, runs, simulations, sweeps
 
 app = typer.Typer(
     name="pacemaker",
@@ -36,6 +36,7 @@ for command in (
     hardware.cosim,
     runs.report,
     sweeps.sweep,
+    doctor.doctor,
 ):
     app.command()(command)
 
@@ -50,9 +51,21 @@ def main() -> None:
     except PacemakerError as error:
         typer.echo(f"pacemaker: {error}", err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before typer listens
         typer.echo("pacemaker: stopped", err=True)
         sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == 130:  # typer ends so at Ctrl-C, without a word
+            typer.echo("pacemaker: stopped", err=True)
+        raise
+    except RuntimeError as error:
+        from hw.tools import cure_of_numba
+
+        cure = cure_of_numba(str(error))
+        if not cure:
+            raise
+        typer.echo(f"pacemaker: {error}; {cure}", err=True)
+        sys.exit(2)
     except OSError as error:
         typer.echo(f"pacemaker: {error.filename or 'output'}: {error.strerror}", err=True)
         sys.exit(2)

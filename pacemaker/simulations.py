@@ -2,18 +2,17 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pacemaker.options import (
-    Json,
-    NetworkName,
-    terminal,
-)
+from pacemaker.options import Json, NetworkName, terminal
+
+if TYPE_CHECKING:
+    from sim.timeline import Span
 
 
 def simulate(
@@ -151,10 +150,11 @@ def timeline(
     out: Annotated[Path, typer.Option(help="Trace for Perfetto (.json), or a figure (.svg, .png, .pdf).")],
     machine: Annotated[str, typer.Option(help="A pipeline's preset or YAML file.")] = "pipeline-256",
     frames: Annotated[int, typer.Option(min=1, help="Frames, one behind the other.")] = 1,
+    json: Json = False,
 ) -> None:
     """What every layer does when: working, starved or blocked."""
     from hw import accelerator
-    from hw.files import write_json
+    from hw.files import to_json, write_json
     from hw.passes import executed
     from sim import timeline as times
     from sim.folding import settled
@@ -169,6 +169,10 @@ def timeline(
         from reports import timeline as figure
 
         figure.draw(out, f"{form.name} on {made.name}", times.spans(form, made, frames), made.clock_mhz)
+    if json:
+        names = {"network": form.name, "machine": made.name, "file": str(out)}
+        layers = {name: _cycles(spans) for name, spans in times.spans(form, made, frames).items()}
+        sys.stdout.write(to_json({**names, "clock_mhz": made.clock_mhz, "frames": frames, "layers": layers}))
     typer.echo(f"{out}: written", err=True)
 
 
@@ -190,6 +194,14 @@ def sensor(
     given, precision = named(network)
     found = watch_sensor(given, accelerator.machine(machine), source, precision)
     sys.stdout.write(to_json(found) if json else f"{found}\n")
+
+
+def _cycles(spans: Iterable["Span"]) -> dict[str, int]:
+    """Cycles that a layer spends in each state."""
+    cycles = {"working": 0, "starved": 0, "blocked": 0}
+    for state, begin, end in spans:
+        cycles[state] += end - begin
+    return cycles
 
 
 @contextmanager

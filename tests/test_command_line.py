@@ -34,6 +34,7 @@ COMMANDS = (
     "cosim",
     "report",
     "sweep",
+    "doctor",
 )
 HEAVY = ("torch", "hls4ml", "matplotlib", "sklearn", "jinja2")
 TOTALS = {
