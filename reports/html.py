@@ -149,6 +149,15 @@ def render(report: Report, record: RunRecord) -> str:
     Raises:
         MissingTool: jinja2 or matplotlib is not installed.
     """
+    return filled(NAME, page=prepare(report, record), resource_columns=RESOURCE_COLUMNS)
+
+
+def filled(template: str, **content: object) -> str:
+    """A template of `reports/templates` with its content; what is not markup is escaped.
+
+    Raises:
+        MissingTool: jinja2 is not installed.
+    """
     jinja2 = need("jinja2", "figures", "writing the report")
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports", "templates"),
@@ -158,8 +167,7 @@ def render(report: Report, record: RunRecord) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    template = environment.get_template(NAME)
-    return str(template.render(page=prepare(report, record), resource_columns=RESOURCE_COLUMNS)) + "\n"
+    return str(environment.get_template(template).render(**content)) + "\n"
 
 
 def prepare(report: Report, record: RunRecord) -> Page:

@@ -18,7 +18,7 @@ import numpy as np
 
 from hw.errors import BadInput, need
 from hw.files import write_text
-from reports.html import number
+from reports.html import filled, number
 from reports.sweep import page_axes, page_details, page_files, page_lines, page_rows, page_words, pareto
 from reports.sweep.page_axes import Axes
 from reports.sweep.page_files import Files
@@ -197,17 +197,7 @@ def _data(sweep: Sweep, shown: Shown, full: Sequence[page_details.Detail]) -> st
 
 
 def _filled(page: Page, shown: Shown, data: str) -> str:
-    jinja2 = need("jinja2", "figures", "the page of a sweep")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("reports", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = number
-    template = environment.get_template(NAME)
-    return str(template.render(page=replace(page, shown=shown.note, data=data))) + "\n"
+    return filled(NAME, page=replace(page, shown=shown.note, data=data))
 
 
 def own_script() -> Script:
