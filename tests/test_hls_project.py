@@ -11,7 +11,7 @@ import pytest
 
 from hw.errors import BadInput
 from hw.files import appearing
-from hw.hls import cache, compare, compiler_available, csim, generate, open_generated, testbench
+from hw.hls import cache, compare, compiler_available, csim, generate, open_generated, readme, testbench
 from hw.hls.csim import run_test_bench
 from hw.hls.project import check_folder
 from hw.hls.testbench import EXPECTED, FEATURES
@@ -292,3 +292,13 @@ def test_a_clock_and_a_part_that_no_tool_takes(tmp_path, options, sentence):
         generate(students.strided(), tmp_path / "hls", **options)
     assert str(error.value) == sentence
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("stamp", ["1a2b3c4d", "12345678"])
+def test_a_stamp_leaves_no_trace_whether_yaml_quotes_it_or_not(tmp_path, stamp):
+    quoted = f"'{stamp}'" if stamp.isdigit() else stamp
+    (tmp_path / "hls4ml_config.yml").write_text(f"Stamp: {quoted}\nOutputDir: {tmp_path}\n")
+    (tmp_path / "build_lib.sh").write_text(f"LIB_STAMP={stamp}\n")
+    readme.make_portable(tmp_path, stamp)
+    assert (tmp_path / "hls4ml_config.yml").read_text() == "Stamp: csim\nOutputDir: .\n"
+    assert (tmp_path / "build_lib.sh").read_text() == "LIB_STAMP=csim\n"

@@ -24,7 +24,9 @@ def make_portable(folder: Path, stamp: str) -> None:
         if path.suffix in (".yml", ".sh", ".cpp", ".tcl"):
             text = path.read_text(encoding="utf-8")
             inside = text.replace(f"{folder}/", "" if path.suffix == ".cpp" else "./")
-            write_text(path, inside.replace(str(folder), ".").replace(stamp, STAMP))
+            # Where it is digits alone, YAML quotes the stamp, since it is no number.
+            plain = inside.replace(f"'{stamp}'", STAMP).replace(stamp, STAMP)
+            write_text(path, plain.replace(str(folder), "."))
     (folder / "build_lib.sh").chmod(0o755)
 
 
