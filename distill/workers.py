@@ -7,6 +7,7 @@ moment without harm to the others. Nothing here knows what a task does.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ ENVIRONMENT = {
 """Of a worker: one thread; and maps that were freed stay with the process, in huge pages, since the next step wants as
 many again (docs/performance.md). Other C libraries than glibc ignore it."""
 SECONDS_TO_STOP = 5.0
+SECONDS_TO_ASK_AGAIN = 0.02
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,8 @@ def _hear(worker: _Worker, unfinished: set[str], report: Report) -> None:
 def _serve(pipe: "Connection[object, object]", perform: Perform[Payload]) -> None:
     """A worker's life: do what comes over the pipe, until the pipe closes."""
     signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGALRM, _leave)
+    sys.unraisablehook = _leave_again
     with contextlib.suppress(EOFError, ConnectionError):
         while True:
             payload = pipe.recv()
@@ -155,7 +159,15 @@ def _outcome(payload: object, perform: Callable[..., None], pipe: "Connection[ob
 
 def _leave(signal_number: int, frame: FrameType | None) -> None:
     """Unwind, so that temporary files go."""
-    raise SystemExit(128 + signal_number)
+    raise SystemExit(128 + signal.SIGTERM)
+
+
+def _leave_again(swallowed: "sys.UnraisableHookArgs") -> None:
+    """Python drops what is raised within a callback of C code or a finaliser: ask to leave once more."""
+    if isinstance(swallowed.exc_value, SystemExit):
+        signal.setitimer(signal.ITIMER_REAL, SECONDS_TO_ASK_AGAIN)
+    else:
+        sys.__unraisablehook__(swallowed)
 
 
 def _start(perform: Perform[Payload]) -> _Worker:

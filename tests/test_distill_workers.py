@@ -1,3 +1,4 @@
+import ctypes
 import os
 import signal
 import subprocess
@@ -21,6 +22,9 @@ def perform(payload, report):
         raise KeyError("fault")
     if word == "die":
         os._exit(3)
+    if word == "callback":
+        ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGTERM))()
+        time.sleep(60)
     if word == "sleep":
         time.sleep(float(rest[0]))
     report((payload, os.getpid()))
@@ -41,6 +45,14 @@ def test_tasks_run_after_those_they_need(workers):
     assert order[0] == "a"
     assert order[-1] == "d"
     assert (os.getpid() in {process for _, process in seen}) == (workers == 1)
+
+
+def test_a_worker_that_is_stopped_within_a_callback_of_c_code_still_stops_and_says_nothing(capfd):
+    begun = time.monotonic()
+    with pytest.raises(PacemakerError, match=r"ended by itself \(exit code 143\)"):
+        execute(tasks("callback", "sleep 60"), perform, 2, lambda event: None)
+    assert time.monotonic() - begun < 30
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
