@@ -16,6 +16,7 @@ from typing import Any
 
 from hw.errors import need
 from reports.candidate import Candidate, Curve
+from reports.words import percent
 
 INK = "#010203"
 """Stands for the page's text colour until the SVG is written."""
@@ -257,11 +258,6 @@ def training(candidates: Sequence[Candidate]) -> Figure | None:
         4.0,
         draw,
     )
-
-
-def percent(share: float) -> str:
-    """A share of 1 as per cent, one decimal."""
-    return f"{100 * share:.1f}"
 
 
 def _figure(name: str, title: str, caption: str, told: str, height: float, draw: Callable[[Any], None]) -> Figure:

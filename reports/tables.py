@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from reports.candidate import Accuracy, Report
-from reports.html import machines_of
+from reports.columns import machines_of
 from reports.statistics import Paired, holm
 from sim.fifos import Sizing
 from sim.result import Result

@@ -11,7 +11,7 @@ import pytest
 from hw.errors import BadInput, MissingTool
 from hw.hls.manifest import Comparison
 from hw.resources import Resources
-from reports import candidate, figures, html
+from reports import candidate, columns, figures, html, words
 from reports.candidate import Accuracy, Candidate, Chosen, Curve, Report, RunRecord
 from sim.result import LayerResult, Result
 
@@ -225,9 +225,9 @@ def test_shows_every_candidate_with_its_numbers(page):
 def test_marks_estimates_with_source_tool_and_error(page):
     assert check(page).says("estimate: structural count, RTL, error unknown")
     measured = Resources(1, 2, 3, 4, "hls", "vendor", "Vitis 2024.1", 0.0)
-    assert html.source_of(measured) == "vendor: Vitis 2024.1, HLS"
+    assert words.source_of(measured) == "vendor: Vitis 2024.1, HLS"
     known = Resources(1, 2, 3, 4, "rtl", "estimate", "count", 0.125)
-    assert html.source_of(known) == "estimate: count, RTL, error 12 %"
+    assert words.source_of(known) == "estimate: count, RTL, error 12 %"
 
 
 def test_verdict_is_computed_from_the_data():
@@ -253,7 +253,7 @@ def test_the_same_records_give_the_same_bytes(page):
 
 
 def test_pipelines_come_first_and_figures_stand(page):
-    assert [machine.name for machine in html.machines_of(a_report())] == ["big", "array"]
+    assert [machine.name for machine in columns.machines_of(a_report())] == ["big", "array"]
     tree = check(page)
     assert drawn(tree) == ["accuracy-latency", "memory", "training", "causes", "layers"]
     assert tree.says("teacher, split: line buffers 1,552, windows 128, FIFOs 64, weights 4,608")
@@ -334,15 +334,15 @@ def test_a_run_without_teacher_or_students(role):
 
 
 def test_small_words():
-    assert [html.points(value) for value in (0.0123, -0.0123, 0.0001)] == ["+1.2", "−1.2", "0.0"]
-    assert [html.change(*pair) for pair in ((4, 3), (4, 5), (4, 4), (0, 0), (0, 1))] == [
+    assert [words.points(value) for value in (0.0123, -0.0123, 0.0001)] == ["+1.2", "−1.2", "0.0"]
+    assert [words.change(*pair) for pair in ((4, 3), (4, 5), (4, 4), (0, 0), (0, 1))] == [
         "−25 %",
         "+25 %",
         "±0 %",
         "±0 %",
         "from 0",
     ]
-    assert [html.duration(value) for value in (0.0359, 1.5, 2500.0)] == ["35.9 µs", "1.50 ms", "2.50 s"]
+    assert [words.duration(value) for value in (0.0359, 1.5, 2500.0)] == ["35.9 µs", "1.50 ms", "2.50 s"]
 
 
 def test_writes_beside_the_records(tmp_path):

@@ -18,13 +18,14 @@ import numpy as np
 
 from hw.errors import BadInput, need
 from hw.files import write_text
-from reports.html import filled, number
 from reports.sweep import page_axes, page_details, page_files, page_lines, page_rows, page_words, pareto
 from reports.sweep.page_axes import Axes
 from reports.sweep.page_files import Files
 from reports.sweep.page_lines import Pair
 from reports.sweep.page_rows import Shown
 from reports.sweep.result import Mask, Sweep, eligible
+from reports.templates import filled
+from reports.words import number
 
 NAME = "sweep.html"
 MOST_BYTES = 6_000_000

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.html import number
 from reports.sweep import pareto
 from reports.sweep.designs import AXES
 from reports.sweep.page_rows import axis_values, label, listed
 from reports.sweep.result import Sweep
 from reports.sweep.space import machine_axes
 from reports.sweep.table import EXACT
+from reports.words import number
 
 Indexes = NDArray[np.intp]
 Key = tuple[Any, ...]

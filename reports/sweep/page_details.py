@@ -12,10 +12,10 @@ from hw.accelerator import LineEngine, Machine, Pipeline
 from hw.errors import PacemakerError
 from hw.network import INPUT, Network
 from hw.passes import executed
-from reports.html import source_of
 from reports.sweep.page_rows import label, number
 from reports.sweep.result import Sweep
 from reports.sweep.table import Subject
+from reports.words import source_of
 from sim import timeline
 from sim.folding import settled
 from sim.result import LayerResult, Result

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hw.errors import PacemakerError
-from reports.html import change, number
 from reports.sweep.result import Mask, Sweep
 from reports.sweep.table import EXACT, Subject
+from reports.words import change, number
 from sim.result import Result
 from sim.run import simulate
 

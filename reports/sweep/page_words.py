@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from reports import html
-from reports.figures import percent
 from reports.sweep import columns
 from reports.sweep.axes import Values
 from reports.sweep.columns import Column
@@ -14,6 +12,7 @@ from reports.sweep.constraints import Constraint
 from reports.sweep.page_rows import PERCENT, counted, label, listed, placed, points
 from reports.sweep.result import Mask, Sweep, keeps
 from reports.sweep.table import BOUND, EXACT, FAILED, UNFIT
+from reports.words import duration, number, percent
 
 MOST_REASONS = 12
 MOST_VALUES = 8
@@ -29,7 +28,7 @@ def asked(sweep: Sweep) -> tuple[tuple[str, str], ...]:
     told.append(("Constraints", "; ".join(space.constraints) or "none"))
     told.append(("Networks", _networks(sweep)))
     told += [
-        (f"Machines: {each.kind.replace('_', ' ')}", f"{html.number(len(each))}, {axes(each.axes)}{_base(each.base)}")
+        (f"Machines: {each.kind.replace('_', ' ')}", f"{number(len(each))}, {axes(each.axes)}{_base(each.base)}")
         for each in space.machines
     ]
     told.append(("Search", _search(sweep)))
@@ -50,8 +49,8 @@ def _base(base: str) -> str:
 def _networks(sweep: Sweep) -> str:
     networks = sweep.space.networks
     if networks.given:
-        return f"{html.number(len(networks.given))} given: {_listed(networks.given)}"
-    told = f"{html.number(len(sweep.space.designs))} of the recipe {networks.recipe}, {axes(networks.axes)}"
+        return f"{number(len(networks.given))} given: {_listed(networks.given)}"
+    told = f"{number(len(sweep.space.designs))} of the recipe {networks.recipe}, {axes(networks.axes)}"
     return told + ("; the N×N network of each size is among them" if networks.teachers else "")
 
 
@@ -124,7 +123,7 @@ def findings(sweep: Sweep, front: Mask) -> tuple[str, ...]:
     if sweep.space.constraints and exact:
         kept = int(np.logical_and.reduce([_exact_keeps(sweep, each) for each in sweep.space.kept]).sum())
         verb = "keeps" if kept == 1 else "keep"
-        found.append(f"Of the {counted(exact, 'simulated design')}, {html.number(kept)} {verb} all constraints.")
+        found.append(f"Of the {counted(exact, 'simulated design')}, {number(kept)} {verb} all constraints.")
     found += [_best(sweep, front, objective) for objective in sweep.objectives if front.any()]
     return tuple(found)
 
@@ -139,10 +138,10 @@ def _states(sweep: Sweep) -> str:
     designs = placed(sweep)
     states = Counter(sweep.table["status"][designs].tolist())
     networks = Counter(sweep.table["status"][~designs].tolist())
-    told = [f"{html.number(states[EXACT])} simulated exactly"] if states[EXACT] else []
-    told += [f"{html.number(count)} left out, because {why}" for why, count in left_out(sweep)]
-    told += [f"{html.number(states[UNFIT])} too large for their machine"] if states[UNFIT] else []
-    told += [f"{html.number(states[FAILED])} failed"] if states[FAILED] else []
+    told = [f"{number(states[EXACT])} simulated exactly"] if states[EXACT] else []
+    told += [f"{number(count)} left out, because {why}" for why, count in left_out(sweep)]
+    told += [f"{number(states[UNFIT])} too large for their machine"] if states[UNFIT] else []
+    told += [f"{number(states[FAILED])} failed"] if states[FAILED] else []
     for state, what in ((BOUND, "dropped by halving"), (FAILED, "failed")):
         if networks[state]:
             told.append(f"{counted(networks[state], 'network')} {what}, and {_is(networks[state])} on no machine")
@@ -194,7 +193,7 @@ def _best(sweep: Sweep, front: Mask, objective: Column) -> str:
     others = [name for name in sweep.space.objectives if name != objective.name]
     beside = ", ".join(f"{label(name)} {shown(sweep, name, best)}" for name in others)
     alike = int((values == sweep.table[objective.name][best]).sum()) - 1
-    also = f"; {html.number(alike)} more reach{'es' * (alike == 1)} it" if alike else ""
+    also = f"; {number(alike)} more reach{'es' * (alike == 1)} it" if alike else ""
     where = f"{sweep.table['network'][best]} on {sweep.table['machine'][best]}"
     return f"{told}, by {where}{f' ({beside})' if beside else ''}{also}."
 
@@ -212,8 +211,8 @@ def figure(name: str, value: float, unit: str) -> str:
     if name in PERCENT:
         return f"{percent(value)} %"
     if name == "latency_ms":
-        return html.duration(value)
-    told = html.number(value) if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
+        return duration(value)
+    told = number(value) if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
     return f"{told} {unit}".strip()
 
 
@@ -240,11 +239,11 @@ def reasons(sweep: Sweep) -> tuple[tuple[str, str, str], ...]:
         for state, reason, design in zip(*parts, strict=True)
         if state != EXACT
     ).most_common()
-    told = [(state, reason or "no reason kept", html.number(count)) for (state, reason), count in often]
+    told = [(state, reason or "no reason kept", number(count)) for (state, reason), count in often]
     if len(told) <= MOST_REASONS:
         return tuple(told)
     rest = sum(count for _, count in often[MOST_REASONS:])
-    return (*told[:MOST_REASONS], ("", counted(len(told) - MOST_REASONS, "other reason"), html.number(rest)))
+    return (*told[:MOST_REASONS], ("", counted(len(told) - MOST_REASONS, "other reason"), number(rest)))
 
 
 def provenance(sweep: Sweep) -> Iterator[tuple[str, str, bool]]:

@@ -17,9 +17,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from reports.html import duration
 from reports.sweep import columns
 from reports.sweep.points import Progress as Points
+from reports.words import duration
 
 if TYPE_CHECKING:
     from reports.sweep.pool import Event
