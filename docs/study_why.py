@@ -27,6 +27,7 @@ LOOKED_AT = {
         *("logits-pacemaker", "rows-3-pacemaker", "rows-next-pacemaker"),
     ),
     "screen-keep": ("teacher", "logits", "rows-3", "ce", "kd", "kd-high", "logits-pacemaker", "rows-3-pacemaker"),
+    "screen-rows": ("teacher", "logits", "rows-3", "ce", "kd", "kd-high", "logits-pacemaker", "rows-3-pacemaker"),
     "seen-rows": ("seen",),
 }
 """Parts and stages; a part's first stage is held for the teacher."""
