@@ -123,7 +123,8 @@ def _hear(worker: _Worker, unfinished: set[str], report: Report) -> None:
         worker.process.join(SECONDS_TO_STOP)
         raise PacemakerError(
             f"{worker.key}: the worker process ended by itself (exit code {worker.process.exitcode}); "
-            f"if memory ran out, take fewer workers"
+            "if memory ran out, take fewer workers; a script of yours wants its work under "
+            'if __name__ == "__main__":, or one worker'
         ) from None
     if isinstance(message, _Event):
         report(message.content)

@@ -156,7 +156,6 @@ def draw(path: Path, plan: Plan, clock_mhz: float) -> None:
     if path.suffix not in FORMATS:
         raise BadInput(f"{path}: a figure ends in {', '.join(FORMATS)}; {path.suffix or 'nothing'} was found")
     matplotlib = need("matplotlib", "figures", "drawing line memory")
-    matplotlib.use("agg")
     figure_module = need("matplotlib.figure", "figures", "drawing line memory")
     with matplotlib.rc_context(
         {"svg.hashsalt": "pacemaker", "font.size": 8, "axes.titlesize": 8, "text.parse_math": False}

@@ -23,7 +23,6 @@ def draw(path: Path, title: str, spans: Mapping[str, Sequence[Span]], clock_mhz:
     if path.suffix not in FORMATS:
         raise BadInput(f"{path}: a figure ends in {', '.join(FORMATS)}; {path.suffix or 'nothing'} was found")
     matplotlib = need("matplotlib", "figures", "drawing a timeline")
-    matplotlib.use("agg")
     figure_module = need("matplotlib.figure", "figures", "drawing a timeline")
     with matplotlib.rc_context({"svg.hashsalt": "pacemaker", "hatch.linewidth": 0.4, "font.size": 8}):
         figure = figure_module.Figure(figsize=(9, 1.1 + ROW_INCHES * len(spans)), layout="constrained")

@@ -70,7 +70,8 @@ def test_a_worker_that_dies_is_told():
     with pytest.raises(PacemakerError) as error:
         execute(tasks("die", "sleep 60"), perform, 2, lambda event: None)
     assert str(error.value) == (
-        "die: the worker process ended by itself (exit code 3); if memory ran out, take fewer workers"
+        "die: the worker process ended by itself (exit code 3); if memory ran out, take fewer workers; "
+        'a script of yours wants its work under if __name__ == "__main__":, or one worker'
     )
 
 

@@ -29,7 +29,7 @@ from hw.files import read_yaml
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 TUTORIALS = ("tutorials/simulate.md", "tutorials/generate.md", "tutorials/sweep.md")
-PAGES = ("index.md", *TUTORIALS, "extending.md")
+PAGES = ("index.md", *TUTORIALS, "extending.md", "../README.md")
 FENCE = re.compile(
     r'^(?P<slow><!-- slow -->\n+)?```(?P<language>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.M | re.S
 )
