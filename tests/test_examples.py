@@ -16,7 +16,14 @@ from test_docs_site import ROOT, agrees, typed
 EXAMPLES = ROOT / "examples"
 SCRIPTS = sorted(path.name for path in EXAMPLES.glob("*.py"))
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
-SLOW = ("06_hls.py", "07_rtl.py", "09_sweep_trained.py", "10_export_onnx.py", "machine_learning.ipynb")
+SLOW = (
+    "hardware.ipynb",
+    "06_hls.py",
+    "07_rtl.py",
+    "09_sweep_trained.py",
+    "10_export_onnx.py",
+    "machine_learning.ipynb",
+)
 WANTED = {
     "02_your_module.py": ("torch",),
     "05_distil.py": ("torch", "sklearn"),

@@ -192,8 +192,8 @@ def test_a_network_that_fails_is_kept_with_its_reason_and_the_sweep_goes_on(tmp_
     made = run.sweep(space(tmp_path, text), tmp_path / "out", Means(workers=1, say=said.append))
     failed = made.table.rows(made.table["status"] == "failed")
     assert set(failed["network"]) == {
-        "wrn-11-1 1x3 keep global alone 8 bit",
-        "wrn-11-1 1x3 keep global alone 4 bit",
+        "wrn-11-1 1x3 keep rows alone 8 bit",
+        "wrn-11-1 1x3 keep rows alone 4 bit",
         "wrn-11-1 3x3 8 bit",
         "wrn-11-1 3x3 4 bit",
     }

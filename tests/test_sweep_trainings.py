@@ -140,7 +140,7 @@ def test_another_sweep_trains_what_is_new_alone(trained: tuple[Path, subjects.Ma
     by_teacher = design("teacher")
     outcome = trainings.train([by_teacher], BASE, trained[0], workers=1, seeds=1, on_progress=told.append)[0]
     assert [type(event).__name__ for event in told] == ["Epoch", "Epoch", "Done"]
-    assert told[-1] == pool.Done(told[-1].key, "kd", 0, None, "plain-5-1 1x3 keep global", number=1, of=1)
+    assert told[-1] == pool.Done(told[-1].key, "kd", 0, None, "plain-5-1 1x3 keep rows", number=1, of=1)
     assert [curve.seed for curve in outcome.curves] == [0]
     assert outcome.accuracy == outcome.curves[0].validation[-1]
     alone = trainings.train([by_teacher], BASE, tmp_path, workers=1, seeds=1)

@@ -18,7 +18,7 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     filters: Literal["row", "full"] = "row"
     n: int = 3
     rows: Literal["skip", "keep", "mean"] = "keep"
-    head: Literal["global", "rows"] = "global"
+    head: Literal["rows", "global"] = "rows"
     stem: Literal["row", "full"] = "row"
     pacemaker: str = "logits"
     schedule: str = "pacemaker"
