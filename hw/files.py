@@ -20,21 +20,28 @@ from hw.errors import BadInput
 
 Record = TypeVar("Record")
 Arrays = dict[str, NDArray[np.generic]]
-DEEPEST_YAML = 100
+LARGEST_TEXT_BYTES = 1 << 26
+"""Of YAML and JSON: 64 MiB, so that a device or a wrong file does not fill the memory."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of `path`.
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The bytes of `path`, `most` of them at most.
 
     Raises:
-        BadInput: the file is missing, a folder, or not readable.
+        BadInput: the file is missing, a folder, not readable, or larger.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(-1 if most is None else most + 1)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a name with a NUL in it
+        raise BadInput(f"{path}: cannot be read ({error})") from error
+    if most is not None and len(data) > most:
+        raise BadInput(f"{path}: more than {most} bytes were found, no more are wanted")
+    return data
 
 
 def read_json(path: Path, record: type[Record]) -> Record:
@@ -47,32 +54,25 @@ def read_json(path: Path, record: type[Record]) -> Record:
 
 
 def read_yaml(path: Path, record: type[Record]) -> Record:
-    """`path` as a `record`, every key and type checked; only plain YAML, no objects.
+    """`path` as a `record`, every key and type checked; only plain YAML (`hw.plain_yaml`), no key twice, no objects.
 
     Raises:
-        BadInput: not readable, not YAML, or not of the record's form.
+        BadInput: not readable, not plain YAML, or not of the record's form.
     """
-    return _decode(path, lambda text: msgspec.yaml.decode(_shallow(text), type=record))
+    from hw import plain_yaml
 
+    def decode(text: bytes) -> Record:
+        plain_yaml.check(text)
+        return msgspec.yaml.decode(text, type=record)
 
-def _shallow(text: bytes) -> bytes:
-    """`text`, unless it is nested so deep that the YAML reader, which is recursive C, would crash."""
-    import yaml
-
-    depth = 0
-    with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):  # told by the reader itself
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST_YAML:
-                raise msgspec.DecodeError(f"lists and mappings more than {DEEPEST_YAML} deep were found")
-    return text
+    return _decode(path, decode)
 
 
 def _decode(path: Path, decode: Callable[[bytes], Record]) -> Record:
-    text = read_bytes(path)
+    text = read_bytes(path, LARGEST_TEXT_BYTES)
     try:
         return decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # dates and numbers of YAML among them
         first_line = " ".join(str(error).split())
         raise BadInput(f"{path}: {first_line}") from error
 
