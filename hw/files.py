@@ -5,6 +5,7 @@ travel as safetensors. Nothing here unpickles.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -181,6 +182,28 @@ def appearing(folder: Path) -> Iterator[Path]:
         raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, fault: str) -> Iterator[None]:
+    """Be the only process that does this with this folder; a process that is killed lets go. No file is left.
+
+    Raises:
+        BadInput: another one does, which `fault` says; or the folder cannot be made or opened.
+    """
+    make_folder(folder)
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"{folder}: {fault}") from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def refuse_link(folder: Path) -> None:

@@ -38,6 +38,8 @@ MEMORY_BYTES = 1 << 30
 """Of address space, above what the process has before its first input."""
 CHUNK = 2000
 """Inputs a process: a crash costs one of them, and the peak of memory is that of few."""
+IN_MEMORY = "/dev/shm"  # noqa: S108  # a folder with a name of its own is made there
+"""Where inputs are laid if it is there: on a disk they wait for it."""
 CHANGING = {"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate"}
 FORBIDDEN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "socket.connect", "pickle.find_class"}
 
@@ -117,7 +119,7 @@ class Sandbox:
 def run(name: str, seeds: range) -> Tally:
     """All inputs of these seeds, in processes that each do some of them."""
     total, target = Tally(), TARGETS[name][0]()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as place:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=IN_MEMORY if Path(IN_MEMORY).is_dir() else None) as place:
         right = _right(target, Path(place) / "right")
         todo = seeds
         while todo:

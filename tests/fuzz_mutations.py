@@ -216,7 +216,8 @@ def _of_arrays(rng: Random, data: bytes) -> bytes:
         elif kind == 1:
             arrays[rng.choice([f"{name}x", "a", "layer.a.weight", *arrays])] = arrays[name]
         elif kind == 2:
-            arrays[name] = arrays[name].astype(rng.choice(["f2", "f4", "f8", "i1", "u1", "i8", "u8", "?"]))
+            with np.errstate(all="ignore"):
+                arrays[name] = arrays[name].astype(rng.choice(["f2", "f4", "f8", "i1", "u1", "i8", "u8", "?"]))
         elif kind == 3:
             arrays[name] = rng.choice([arrays[name].ravel(), arrays[name][None], arrays[name][:0], np.zeros((), "f4")])
         elif arrays[name].size:
