@@ -85,7 +85,7 @@ def run(
 
     Raises:
         BadInput: a network that cannot be built, data or weights that cannot be read, a folder that cannot be
-            written or that another process trains in, a full disk, a device that is not there, a loss that is not finite.
+            written or that another process trains in, a full disk, a device that is not there, an infinite loss.
         MissingTool: the package tensorboard, or a C++ compiler for `training.compile`.
         Interrupted: stopped by Ctrl-C; finished epochs are kept.
     """

@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def _print_any_letter() -> None:
-    """What a terminal's encoding does not have is printed as \\xfc and the like, instead of ending in an error."""
+    r"""What a terminal's encoding does not have is printed as \xfc and the like, instead of ending in an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # it may be closed, or a test's
             stream.reconfigure(errors="backslashreplace")

@@ -1,4 +1,4 @@
-"""All readers under `fuzz.py`: few inputs here, 100,000 in the slow tier; and the fuzzer itself on readers with faults."""
+"""All readers under `fuzz.py`: few inputs here, 100,000 in the slow tier; the fuzzer on readers with faults."""
 
 import json
 import re
