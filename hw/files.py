@@ -45,6 +45,14 @@ def read_bytes(path: Path, most: int | None = None) -> bytes:
     return data
 
 
+def exists(path: Path) -> bool:
+    """Whether something is there; a name that no file system takes is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
 def read_json(path: Path, record: type[Record]) -> Record:
     """`path` as a `record`, every key and type checked.
 

@@ -80,12 +80,16 @@ objectives: [latency_ms]
 """
 
 
+SLOW = ("timeline", "lines", "sweep", "distill")
+SOME = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in WRITERS]
+
+
 def needs(writer: str) -> None:
     for package in {"export": ["onnx"], "distill": ["torch", "sklearn"], "sweep": ["bokeh", "pyarrow"]}.get(writer, []):
         pytest.importorskip(package)
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("writer", SOME)
 def test_a_full_disk_is_told_and_leaves_nothing_half_written(place: Path, writer: str) -> None:
     needs(writer)
     (place / "space.yaml").write_text(SPACE)
@@ -97,7 +101,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_half_written(place: Path, writer
     assert not [line for line in left if re.search(r"\.(yaml|onnx|html|sv|json)$", line)], left
 
 
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("writer", SOME)
 def test_a_read_only_disk_is_told(place: Path, writer: str) -> None:
     needs(writer)
     (place / "space.yaml").write_text(SPACE)
@@ -170,6 +174,7 @@ def test_of_two_processes_on_one_run_one_is_refused_and_the_other_ends_in_the_sa
         assert all((arrays[name] == others[name]).all() for name in arrays)
 
 
+@pytest.mark.slow
 def test_a_clock_that_is_set_back_changes_no_weight(tmp_path: Path) -> None:
     """Only the log's times and the order in which kept answers are dropped come from the clock."""
     pytest.importorskip("torch")
@@ -221,6 +226,7 @@ def test_closed_streams_do_no_harm(place: Path, stream: str) -> None:
 NO_HOME = {"HOME": None, "XDG_CACHE_HOME": None, "NUMBA_CACHE_DIR": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [NO_HOME, {**NO_HOME, "HOME": "/nonexistent"}, {**NO_HOME, "HOME": "/proc"}, {"XDG_CACHE_HOME": "/dev/null/x"}],
@@ -232,9 +238,9 @@ def test_without_a_home_to_write_to_a_machine_is_simulated(place: Path, environm
     assert json.loads(done.stdout)["latency_cycles"] > 0
 
 
-def test_a_cache_of_numba_that_cannot_be_written_is_told(place: Path) -> None:
-    done = pacemaker("simulate", "run", folder=place, environment={"NUMBA_CACHE_DIR": "/proc/none"})
-    assert "NUMBA_CACHE_DIR" in said(done)
+def test_with_a_cache_of_numba_that_cannot_be_written_a_machine_is_simulated(place: Path) -> None:
+    done = pacemaker("simulate", "run", "--json", folder=place, environment={"NUMBA_CACHE_DIR": "/proc/none"})
+    assert done.returncode == 0, done.stderr
 
 
 LOCALES = {
@@ -245,6 +251,7 @@ LOCALES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", LOCALES.values(), ids=LOCALES)
 @pytest.mark.parametrize(
     "words", [["simulate", "run"], ["memory", "run"], ["simulate", "größe"], ["fifos", "run"]], ids=str
@@ -257,6 +264,7 @@ def test_any_locale_prints_and_writes_names_of_any_letters(
     assert done.returncode == (2 if "größe" in words else 0), done.stderr
 
 
+@pytest.mark.slow
 def test_files_are_utf_8_in_any_locale(place: Path) -> None:
     made = {}
     for name, environment in LOCALES.items():
@@ -276,6 +284,7 @@ PATHS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", PATHS, ids=lambda words: words[0])
 def test_paths_with_spaces_quotes_and_letters_of_others_are_taken(place: Path, words: list[str]) -> None:
     if words[0] == "cosim" and not shutil.which("iverilog"):
