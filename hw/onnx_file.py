@@ -255,10 +255,11 @@ def _axes(walk: _Walk, node: Any, given: Attributes) -> Sequence[int]:
 
 
 def _integers(walk: _Walk, tensor: str) -> list[int]:
-    """A constant's numbers; none of what is computed."""
+    """A constant's whole numbers; none of what is computed or of another type."""
     if tensor not in walk.constants:
         return []
-    return [int(number) for number in walk.onnx.numpy_helper.to_array(walk.constants[tensor])]
+    array = walk.onnx.numpy_helper.to_array(walk.constants[tensor])
+    return [int(number) for number in array] if array.dtype.kind in "iu" else []
 
 
 def _slice(walk: _Walk, node: Any, given: Attributes) -> None:

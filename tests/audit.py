@@ -1,4 +1,4 @@
-"""Hold `requirements-dev.lock` against known faults by pip-audit; what cannot be asked is a failure, in one sentence."""
+"""Hold `requirements-dev.lock` against known faults by pip-audit; what cannot be asked fails, in one sentence."""
 
 import subprocess
 import sys

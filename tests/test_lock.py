@@ -6,10 +6,10 @@ import tomllib
 import pytest
 
 pytest.importorskip("packaging")
-import audit  # noqa: E402
-import lock  # noqa: E402
-from packaging.requirements import Requirement  # noqa: E402
-from packaging.utils import canonicalize_name  # noqa: E402
+import audit
+import lock
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 LINES = (lock.ROOT / "requirements-dev.lock").read_text("utf-8").splitlines()
 LOCKED = dict(line.split("==") for line in LINES if not line.startswith("#"))
