@@ -16,7 +16,8 @@ import pytest
 from random_students import random_student
 
 from hw import student
-from hw.files import read_arrays
+from hw.errors import BadInput
+from hw.files import alone
 
 ROOT = Path(__file__).parents[1]
 ODD = "a b/größe 中 'q' [x]"
@@ -110,6 +111,7 @@ def test_a_read_only_disk_is_told(place: Path, writer: str) -> None:
     assert "Read-only file system" in done.stderr or "readonly" in done.stderr or "unable to open" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_generation_that_is_killed_leaves_a_whole_project_or_none(place: Path) -> None:
     whole = pacemaker("generate", "run", "--target", "rtl", "--out", "whole", folder=place)
     assert whole.returncode == 0, whole.stderr
@@ -151,27 +153,13 @@ except BadInput as error:
 """
 
 
-def test_of_two_processes_on_one_run_one_is_refused_and_the_other_ends_in_the_same_bits(tmp_path: Path) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("sklearn")
-
-    def start(name: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", TWO, str(tmp_path / name)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    first = start("both")
-    end = time.monotonic() + 120
-    while not (tmp_path / "both" / "log.jsonl").exists() and time.monotonic() < end:
-        time.sleep(0.01)
-    second, alone = start("both"), start("alone")
-    told = [each.communicate() for each in (first, second, alone)]
-    assert [err for _, err in told] == ["", "", ""]
-    refusal = f"{tmp_path / 'both'}: another process trains here; wait until it is over, or name another folder\n"
-    assert [out for out, _ in told] == ["", refusal, ""]
-    for path in (tmp_path / "alone" / "weights").glob("*.safetensors"):
-        arrays, others = read_arrays(path), read_arrays(tmp_path / "both" / "weights" / path.name)
-        assert arrays.keys() == others.keys()
-        assert all((arrays[name] == others[name]).all() for name in arrays)
+def test_only_one_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
+    with alone(tmp_path, "first"):
+        with pytest.raises(BadInput) as error, alone(tmp_path, "another one is here"):
+            pass
+        assert str(error.value) == f"{tmp_path}: another one is here"
+    with alone(tmp_path, "second"):
+        assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow
@@ -197,6 +185,7 @@ def test_a_clock_that_is_set_back_changes_no_weight(tmp_path: Path) -> None:
     assert times == sorted(times, reverse=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["simulate", "wrn-10-1"], ["simulate", "wrn-10-1", "--json"], ["--help"]], ids=str)
 def test_a_reader_that_goes_away_ends_the_command_without_a_trace(place: Path, words: list[str]) -> None:
     read, write = os.pipe()
@@ -210,6 +199,7 @@ def test_a_reader_that_goes_away_ends_the_command_without_a_trace(place: Path, w
     assert done.stderr.replace(COMPILING, "") in ("", "pacemaker: output: Broken pipe\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_do_no_harm(place: Path, stream: str) -> None:
     script = (
