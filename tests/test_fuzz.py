@@ -56,7 +56,7 @@ def test_the_same_seed_makes_the_same_input() -> None:
     data = json.dumps({"a": [1, {"b": "c"}], "d": 2.5}).encode()
     made = [worse.of_json(Random(str(seed)), data) for seed in range(50)]
     assert made == [worse.of_json(Random(str(seed)), data) for seed in range(50)]
-    assert len(set(made)) > 40
+    assert len(set(made)) > 30
 
 
 def broken(reader):
