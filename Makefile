@@ -7,7 +7,7 @@ TORCH := torch==2.13.*
 TORCH_FLAGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test check install test-all bench format site clean
+.PHONY: demo test check install test-all bench format site clean lock audit fuzz
 
 demo: install
 	$(BIN)/pacemaker codesign digits --out runs/digits --workers $(WORKERS)
@@ -49,6 +49,18 @@ $(VENV)/.installed: pyproject.toml $(VENV)/.torch
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/pip install --quiet -e ".[dev]"
 	touch $@
+
+# What the development environment holds, to the version; torch's own CPU builds are named by their plain version.
+lock: $(VENV)/.installed-dev
+	$(BIN)/python tests/lock.py > requirements-dev.lock.new
+	mv requirements-dev.lock.new requirements-dev.lock
+
+# Known faults of what is locked, by pip-audit from PyPI's advisories: it needs a network, and without one it fails.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python tests/audit.py
+
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python tests/fuzz.py all --count 100000
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -40,6 +40,10 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     validation: tuple[float, ...]
     fingerprint: str
 
+    def __post_init__(self) -> None:
+        if not self.validation:
+            raise BadInput(f"stage {self.stage}, seed {self.seed}: its record has no accuracy; remove it")
+
     @property
     def validation_accuracy(self) -> float:
         """After the last epoch, 0 to 1."""

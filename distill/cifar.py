@@ -4,11 +4,16 @@ A record of CIFAR-10 is a label and 3,072 pixels, one of CIFAR-100 a coarse labe
 each, the pixels as [channels, rows, cols]. Sizes, names and checksums: https://www.cs.toronto.edu/~kriz/cifar.html.
 """
 
+import bz2
+import contextlib
+import gzip
+import lzma
 import tarfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +25,8 @@ from hw.files import read_bytes
 
 SHAPE = (3, 32, 32)
 PIXELS = 3 * 32 * 32
+LARGEST_ARCHIVE_BYTES = 1 << 28
+"""Unpacked; both data sets take 184 MB."""
 
 
 @dataclass(frozen=True)
@@ -134,18 +141,51 @@ def _in_folder(folder: Path, form: Form) -> Mapping[str, bytes]:
     return {str(path): read_bytes(path) for path in paths}
 
 
+class _Bounded:
+    """A file of which only so much may be read: a small archive may unpack to any size."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self._left = file, most
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes."""
+        data = self._file.read(size)
+        self._left -= len(data)
+        if self._left < 0:
+            raise tarfile.ReadError(f"it unpacks to more than {LARGEST_ARCHIVE_BYTES} bytes")
+        return data
+
+
+@contextlib.contextmanager
+def _unpacked(packed: BinaryIO) -> Iterator[Any]:
+    """The bytes of an archive as they are unpacked, by what it begins with."""
+    start = packed.read(6)
+    packed.seek(0)
+    unpackers: dict[bytes, Callable[[BinaryIO], Any]] = {
+        b"\x1f\x8b": gzip.open,
+        b"BZh": bz2.open,
+        b"\xfd7zXZ\0": lzma.open,
+    }
+    unpack = next((unpacker for magic, unpacker in unpackers.items() if start.startswith(magic)), None)
+    if unpack is None:
+        yield _Bounded(packed, LARGEST_ARCHIVE_BYTES)
+    else:
+        with unpack(packed) as file:
+            yield _Bounded(file, LARGEST_ARCHIVE_BYTES)
+
+
 def _in_archive(archive: Path, form: Form) -> Mapping[str, bytes]:
     """The files by name, read in one pass and not unpacked, wherever in the archive they lie."""
     found: dict[str, bytes] = {}
     wanted = (*form.train, form.test)
     try:
-        with tarfile.open(archive, "r|*") as members:
+        with archive.open("rb") as packed, _unpacked(packed) as file, tarfile.open(fileobj=file, mode="r|") as members:
             for member in members:
                 name = member.name.rpartition("/")[2]
-                content = members.extractfile(member) if name in wanted else None
+                content = members.extractfile(member) if name in wanted and member.isfile() else None
                 if content is not None:
                     found[name] = content.read()
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except (tarfile.TarError, EOFError, OSError, ValueError, zlib.error, lzma.LZMAError) as error:
         raise BadInput(f"{archive}: not a whole tar archive ({error}); fetch it again") from error
     for name in wanted:
         if name not in found:

@@ -6,12 +6,15 @@ first layers learn it or are told it (`NetworkSpec.mean`). Test images are apart
 see.
 """
 
+import contextlib
 import gzip
 import math
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import msgspec
 import numpy as np
@@ -20,16 +23,17 @@ from numpy.typing import NDArray
 from distill import cifar, images
 from distill.augment import Pixels as Pixels
 from distill.augment import augment as augment
-from distill.fetch import cache_folder, check_form, fetched, is_address
+from distill.fetch import BLOCK_BYTES, cache_folder, check_form, fetched, is_address
 from distill.networks import DataShape
 from hw.errors import BadInput, need
-from hw.files import read_bytes
 
 Labels = NDArray[np.int64]
 
 PIXEL_FRACTION_BITS = 8
 DATA_SETS = ("digits", "fashion-mnist", "cifar-10", "cifar-100", "folder")
 TEST_SHARE = 0.2
+LARGEST_IDX_BYTES = 1 << 30
+"""Of one idx file, unpacked: 1.3 million images of Fashion-MNIST's size."""
 FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
 FASHION_MNIST_FILES = {
     "train-images-idx3-ubyte.gz": "md5:8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -256,16 +260,37 @@ def read_idx(path: Path, dimensions: int) -> Pixels:
     Raises:
         BadInput: missing, not gzip, another magic number, or not as long as its sizes say.
     """
+    wanted, head = 0x0800 + dimensions, 4 + 4 * dimensions
+    with _unpacked(path) as file:
+        start = file.read(head)
+        magic = int.from_bytes(start[:4], "big")
+        if magic != wanted or len(start) < head:
+            raise BadInput(f"{path}: magic number {magic:#010x}, wanted is {wanted:#010x} (idx, unsigned bytes)")
+        sizes = [int(size) for size in np.frombuffer(start, ">u4", dimensions, 4)]
+        count = math.prod(sizes)
+        if count > LARGEST_IDX_BYTES:
+            raise BadInput(f"{path}: {count} bytes of values are announced, at most {LARGEST_IDX_BYTES} are read")
+        raw = b"".join(_blocks(file, count + 1))
+    if len(raw) != count:
+        found = f"more than {count}" if len(raw) > count else len(raw)
+        raise BadInput(f"{path}: {found} bytes of values, wanted are {count}; fetch it again")
+    return np.frombuffer(raw, np.uint8).reshape(sizes)
+
+
+@contextlib.contextmanager
+def _unpacked(path: Path) -> Iterator[BinaryIO]:
+    """A gzipped file as it is unpacked, bit by bit: a small file may unpack to any size."""
     try:
-        raw = gzip.decompress(read_bytes(path))
-    except (OSError, EOFError) as error:
+        with gzip.open(path) as file:
+            yield cast("BinaryIO", file)
+    except FileNotFoundError:
+        raise BadInput(f"{path}: no such file") from None
+    except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{path}: not a whole gzip file ({error}); fetch it again") from error
-    wanted = 0x0800 + dimensions
-    magic = int.from_bytes(raw[:4], "big")
-    if magic != wanted or len(raw) < 4 + 4 * dimensions:
-        raise BadInput(f"{path}: magic number {magic:#010x}, wanted is {wanted:#010x} (idx, unsigned bytes)")
-    sizes = [int(size) for size in np.frombuffer(raw, ">u4", dimensions, 4)]
-    values = np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions)
-    if len(values) != math.prod(sizes):
-        raise BadInput(f"{path}: {len(values)} bytes of values, wanted are {math.prod(sizes)}; fetch it again")
-    return values.reshape(sizes)
+
+
+def _blocks(file: BinaryIO, most: int) -> Iterator[bytes]:
+    """Up to `most` bytes, so that what is announced takes no memory before it is there."""
+    while most and (block := file.read(min(most, BLOCK_BYTES))):
+        most -= len(block)
+        yield block

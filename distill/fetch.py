@@ -16,6 +16,8 @@ from hw.files import replacing
 
 BLOCK_BYTES = 1 << 20
 TIMEOUT_S = 60
+LONGEST_NAME = 200
+"""Bytes: file systems take 255, and a temporary file's name is longer than that of the file."""
 _DIGITS = {"md5": 32, "sha256": 64}
 
 
@@ -30,7 +32,7 @@ def cache_folder() -> Path:
 
 
 def fetched(address: str, checksum: str, folder: Path | None = None) -> Path:
-    """The file of a web address in `folder` (None: the cache); fetched if it is not there with this checksum.
+    """The file at a web address in `folder` (None: the cache); fetched if it is not there with this checksum.
 
     Args:
         address: http or https.
@@ -38,9 +40,9 @@ def fetched(address: str, checksum: str, folder: Path | None = None) -> Path:
         folder: where it is kept, under the last part of its address.
 
     Raises:
-        BadInput: not reachable, cut short or changed (another checksum), or a folder that cannot be written.
+        BadInput: no address, not reachable, cut short or changed (another checksum), or not to be written there.
     """
-    path = (folder or cache_folder()) / (unquote(urlsplit(address).path).rpartition("/")[2] or "download")
+    path = (folder or cache_folder()) / _file_name(address)
     if path.is_file() and checksum_of(path, checksum) == checksum:
         return path
     with replacing(path) as temporary, temporary.open("wb") as out:
@@ -50,6 +52,17 @@ def fetched(address: str, checksum: str, folder: Path | None = None) -> Path:
             out.write(block)
         _check(address, f"{_kind(checksum)}:{digest.hexdigest()}", checksum)
     return path
+
+
+def _file_name(address: str) -> str:
+    """The last part of an address's path; never a folder's name, nor one that no file system takes."""
+    try:
+        name = unquote(urlsplit(address).path).rpartition("/")[2]
+    except ValueError as error:
+        raise BadInput(f"{address}: no web address ({error})") from error
+    if "\0" in name or len(name.encode("utf-8", "replace")) > LONGEST_NAME:
+        raise BadInput(f"{address}: its last part is no name of a file; fetch it by hand and set data.folder to it")
+    return name if name not in ("", ".", "..") else "download"
 
 
 def checked(path: Path, checksum: str) -> Path:

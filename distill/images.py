@@ -1,6 +1,11 @@
 """Image folders: a sub-folder for every class, PNG or JPEG files of one size in it."""
 
-from collections.abc import Sequence
+import contextlib
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +15,14 @@ from numpy.typing import NDArray
 
 from distill.augment import Pixels
 from hw.errors import BadInput, need
+from hw.files import read_bytes
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
+LARGEST_FILE_BYTES = 1 << 27
+LARGEST_PIXELS = 1 << 24
+"""Of one image: 4096x4096, far above what a network here takes; a small file may announce any size."""
+_UNREADABLE = (OSError, SyntaxError, ValueError, ArithmeticError, LookupError, TypeError, struct.error, zlib.error)
+"""What Pillow raises over damaged files."""
 _GREY, _COLOUR = ("1", "L", "LA"), ("RGB", "RGBA", "P", "CMYK", "YCbCr")
 
 
@@ -91,13 +102,29 @@ def _stacked(paths: Sequence[Path]) -> Pixels:
 def _decoded(path: Path) -> Pixels:
     """One image, [rows, cols, channels]."""
     pillow = need("PIL.Image", "figures", "reading image folders")
+    unreadable = (*_UNREADABLE, pillow.DecompressionBombError)
     try:
-        with pillow.open(path) as image:
+        data = io.BytesIO(
+            read_bytes(path, LARGEST_FILE_BYTES)
+        )  # of a file Pillow would ask for as much as it announces
+        with _quiet(), pillow.open(data, formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > LARGEST_PIXELS:
+                raise BadInput(f"{path}: {image.width}x{image.height} pixels, at most {LARGEST_PIXELS} are read")
             if image.mode not in _GREY + _COLOUR:
                 raise BadInput(f"{path}: pixels of the mode {image.mode}; wanted are 8 bits a channel, grey or RGB")
             return _array(image.convert("L" if image.mode in _GREY else "RGB"))
-    except (OSError, SyntaxError, pillow.DecompressionBombError) as error:
+    except BadInput:
+        raise
+    except unreadable as error:
         raise BadInput(f"{path}: not a whole PNG or JPEG file ({error}); make it again") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without Pillow's warnings: of sizes there is a limit here, the others are of no use to anyone."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _array(image: Any) -> Pixels:

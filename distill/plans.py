@@ -16,6 +16,10 @@ STARTS = ("scratch", "middle", "row")
 TEACHER, ALONE = "teacher", "ce"
 
 
+MOST_STUDENTS = 100
+"""Of a committee: each is a stage that is trained."""
+
+
 class Chain(Method, frozen=True, forbid_unknown_fields=True):
     """A chain in short form; what `Method` says holds for its student, alpha and temperature for its pacemakers too.
 
@@ -55,7 +59,7 @@ class Chain(Method, frozen=True, forbid_unknown_fields=True):
         check_word("chain: start", self.start, STARTS)
         for name in ("weight", "share"):
             check_range(f"chain: {name}", getattr(self, name), 0.01, 0.99)
-        check_range("chain: students", self.students, 1)
+        check_range("chain: students", self.students, 1, MOST_STUDENTS)
         check_range("chain: alpha", self.alpha, 0, 1)
         check_positive("chain: temperature", self.temperature)
         check_method("chain", self)

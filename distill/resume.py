@@ -58,7 +58,7 @@ class Memory(msgspec.Struct, frozen=True):
         """Take the state back, if there is one, and tell the curves up to it; none mean that training is to begin.
 
         Raises:
-            BadInput: the state is of a network of other weights.
+            BadInput: the state is of a network of other weights, or not whole.
         """
         arrays: Arrays = {}
         with contextlib.suppress(BadInput):
@@ -70,22 +70,32 @@ class Memory(msgspec.Struct, frozen=True):
                 f"{self.path}: the state of another network was found, as when a factory's code has changed since; "
                 "remove it to begin again"
             )
-        for name, tensor in module.state_dict().items():
-            tensor.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
-        for i, parameter in enumerate(module.parameters()):
-            if f"momentum/{i}" in arrays:
-                momentum = torch.from_numpy(arrays[f"momentum/{i}"])
-                optimizer.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(momentum).detach()
-        if scaler.is_enabled():
-            scale, growth = arrays["scaler"].tolist()
-            scaler.load_state_dict({**scaler.state_dict(), "scale": scale, GROWTH: int(growth)})
-        torch.set_rng_state(torch.from_numpy(arrays["generator"]))
-        loss, validation = arrays["curves"].tolist()
-        return Curves(tuple(loss), tuple(validation))
+        try:
+            return _restored(arrays, module, optimizer, scaler)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise BadInput(
+                f"{self.path}: the state is not whole ({error}); remove it to begin this training again"
+            ) from error
 
     def forget(self) -> None:
         """The training is over."""
         self.path.unlink(missing_ok=True)
+
+
+def _restored(arrays: Arrays, module: nn.Module, optimizer: SGD, scaler: GradScaler) -> Curves:
+    """Take over what was kept; what can be wrong is read first."""
+    loss, validation = arrays["curves"].tolist()
+    scale, growth = arrays["scaler"].tolist() if scaler.is_enabled() else (1.0, 0)
+    torch.set_rng_state(torch.from_numpy(arrays["generator"]))
+    for name, tensor in module.state_dict().items():
+        tensor.copy_(torch.from_numpy(arrays[f"weight/{name}"]))
+    for i, parameter in enumerate(module.parameters()):
+        if f"momentum/{i}" in arrays:
+            momentum = torch.from_numpy(arrays[f"momentum/{i}"])
+            optimizer.state[parameter][MOMENTUM] = torch.empty_like(parameter).copy_(momentum).detach()
+    if scaler.is_enabled():
+        scaler.load_state_dict({**scaler.state_dict(), "scale": scale, GROWTH: int(growth)})
+    return Curves(tuple(loss), tuple(validation))
 
 
 def _fits(arrays: Arrays, module: nn.Module) -> bool:

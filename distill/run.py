@@ -26,9 +26,10 @@ from distill.recipe import Recipe
 from distill.train import deterministic
 from distill.workers import Report, execute
 from hw.errors import BadInput, Interrupted
-from hw.files import read_json, write_json
+from hw.files import alone, read_json, write_json
 
 OnProgress = Callable[[Progress], None]
+TWICE = "another process trains here; wait until it is over, or name another folder"
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -84,7 +85,7 @@ def run(
 
     Raises:
         BadInput: a network that cannot be built, data or weights that cannot be read, a folder that cannot be
-            written, a full disk, a device that is not there, a loss that is not finite.
+            written or that another process trains in, a full disk, a device that is not there, an infinite loss.
         MissingTool: the package tensorboard, or a C++ compiler for `training.compile`.
         Interrupted: stopped by Ctrl-C; finished epochs are kept.
     """
@@ -104,8 +105,8 @@ def run(
     do = partial(perform, recipe, folder, tuple(seeds), Means(ranks, store))
     try:
         if ranks.first:
-            checkpoint.write_run(folder, recipe, seed)
-            with _reporter(folder, tensorboard, on_progress) as report:
+            with alone(folder, TWICE), _reporter(folder, tensorboard, on_progress) as report:
+                checkpoint.write_run(folder, recipe, seed)
                 execute(todo, do, workers if ranks.alone else 1, report)
         else:
             execute(todo, do, 1, lambda event: None)

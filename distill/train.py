@@ -65,7 +65,8 @@ def train(
         fingerprints: how each teacher was made; wanted by a store.
 
     Raises:
-        BadInput: the loss is no longer finite, the disk is full, or torch cannot compile the network.
+        BadInput: the loss is no longer finite, a batch is too small for a batch norm, the disk is full, or torch cannot
+            compile the network.
     """
     arithmetic = Arithmetic(training.precision, ranks.device)
     module.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.2 times as fast at 8x8
@@ -98,7 +99,8 @@ def train(
             pixels = images_of(indices, epoch)
             labels = torch.from_numpy(data.train.labels[indices]).to(ranks.device)
             weights = methods.weights_at(stage, [w for w, _ in teachers], Moment(epoch, training.epochs, step, seed))
-            logits = arithmetic.logits(forward, to_input(pixels, ranks.device))
+            with _told(who):
+                logits = arithmetic.logits(forward, to_input(pixels, ranks.device))
             told = [(w, t.to(ranks.device)) for w, t in answers.speaking(weights, indices, pixels, epoch)]
             loss = methods.loss(stage, logits, labels, told)
             mean = ranks.mean(loss.item(), len(indices), len(batch))
@@ -175,6 +177,20 @@ def _schedule(training: Training, optimizer: SGD, steps: int) -> LRScheduler:
         return CosineAnnealingLR(optimizer, whole)
     milestones = [round(share * training.epochs) * steps for share in training.milestones]
     return MultiStepLR(optimizer, milestones, training.factor)
+
+
+@contextlib.contextmanager
+def _told(who: str) -> Iterator[None]:
+    """Torch's batch norm cannot learn from a single value: of one image whose map has become one pixel."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise BadInput(
+            f"{who}: a batch norm found one value a channel, of one image of 1x1, and wants two or more; "
+            "set training.batch to 2 or more"
+        ) from error
 
 
 def _check_finite(loss: float, who: str, training: Training, epoch: int, step: int) -> None:

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 from hw.errors import BadInput, nearest
-from hw.files import read_yaml
+from hw.files import exists, read_yaml
 
 Schedule = Literal["layer_by_layer", "line_by_line"]
 Ram = Literal["lut", "block"]
@@ -242,7 +242,7 @@ def machine(name: str) -> Machine:
     if base in _LINE_ENGINES and schedule in ("", "layer_by_layer", "line_by_line"):
         engine = _LINE_ENGINES[base]
         return msgspec.structs.replace(engine, name=name, schedule=schedule) if schedule else engine
-    if name.endswith((".yaml", ".yml", ".json")) or Path(name).exists():
+    if name.endswith((".yaml", ".yml", ".json")) or exists(Path(name)):
         return read_yaml(Path(name), Machine)  # type: ignore[arg-type]  # a union is no class to mypy
     raise BadInput(f"machine {name}: no such preset or file{nearest(name, machine_presets())}")
 

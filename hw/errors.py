@@ -16,9 +16,18 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
+LONGEST = 2000
+"""Characters of a message: names in it may come from a file and be of any length."""
+
 
 class PacemakerError(ValueError):
-    """Something that the user can mend; the command line prints it and exits with 2."""
+    """Something that the user can mend; the command line prints it and exits with 2.
+
+    As text it is one line of at most `LONGEST` characters that a terminal prints as they are.
+    """
+
+    def __str__(self) -> str:
+        return readable(super().__str__())
 
 
 class BadInput(PacemakerError):
@@ -43,6 +52,15 @@ class MissingTool(PacemakerError):
 
 class Interrupted(PacemakerError):
     """A run stopped on purpose, with everything finished so far kept."""
+
+
+def readable(text: str) -> str:
+    r"""`text` in one line: what is not to be printed as \x1b and the like, its middle left out where it is too long."""
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+    if len(text) > LONGEST:
+        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 4 :]}"
+    return text
 
 
 def need(module: str, extra: str, purpose: str) -> ModuleType:

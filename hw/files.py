@@ -5,6 +5,7 @@ travel as safetensors. Nothing here unpickles.
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -20,21 +21,36 @@ from hw.errors import BadInput
 
 Record = TypeVar("Record")
 Arrays = dict[str, NDArray[np.generic]]
-DEEPEST_YAML = 100
+LARGEST_TEXT_BYTES = 1 << 26
+"""Of YAML and JSON: 64 MiB, so that a device or a wrong file does not fill the memory."""
 
 
-def read_bytes(path: Path) -> bytes:
-    """The bytes of `path`.
+def read_bytes(path: Path, most: int | None = None) -> bytes:
+    """The bytes of `path`, `most` of them at most.
 
     Raises:
-        BadInput: the file is missing, a folder, or not readable.
+        BadInput: the file is missing, a folder, not readable, or larger.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(-1 if most is None else most + 1)
     except FileNotFoundError:
         raise BadInput(f"{path}: no such file") from None
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a name with a NUL in it
+        raise BadInput(f"{path}: cannot be read ({error})") from error
+    if most is not None and len(data) > most:
+        raise BadInput(f"{path}: more than {most} bytes were found, no more are wanted")
+    return data
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there; a name that no file system takes is not."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def read_json(path: Path, record: type[Record]) -> Record:
@@ -47,32 +63,25 @@ def read_json(path: Path, record: type[Record]) -> Record:
 
 
 def read_yaml(path: Path, record: type[Record]) -> Record:
-    """`path` as a `record`, every key and type checked; only plain YAML, no objects.
+    """`path` as a `record`, every key and type checked; only plain YAML (`hw.plain_yaml`), no key twice, no objects.
 
     Raises:
-        BadInput: not readable, not YAML, or not of the record's form.
+        BadInput: not readable, not plain YAML, or not of the record's form.
     """
-    return _decode(path, lambda text: msgspec.yaml.decode(_shallow(text), type=record))
+    from hw import plain_yaml
 
+    def decode(text: bytes) -> Record:
+        plain_yaml.check(text)
+        return msgspec.yaml.decode(text, type=record)
 
-def _shallow(text: bytes) -> bytes:
-    """`text`, unless it is nested so deep that the YAML reader, which is recursive C, would crash."""
-    import yaml
-
-    depth = 0
-    with contextlib.suppress(yaml.YAMLError, UnicodeDecodeError):  # told by the reader itself
-        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
-            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-            if depth > DEEPEST_YAML:
-                raise msgspec.DecodeError(f"lists and mappings more than {DEEPEST_YAML} deep were found")
-    return text
+    return _decode(path, decode)
 
 
 def _decode(path: Path, decode: Callable[[bytes], Record]) -> Record:
-    text = read_bytes(path)
+    text = read_bytes(path, LARGEST_TEXT_BYTES)
     try:
         return decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, ArithmeticError, RecursionError) as error:  # dates and numbers of YAML among them
         first_line = " ".join(str(error).split())
         raise BadInput(f"{path}: {first_line}") from error
 
@@ -181,6 +190,28 @@ def appearing(folder: Path) -> Iterator[Path]:
         raise BadInput(f"{folder}: cannot be written ({error.strerror})") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def alone(folder: Path, fault: str) -> Iterator[None]:
+    """Be the only process that does this with this folder; a process that is killed lets go. No file is left.
+
+    Raises:
+        BadInput: another one does, which `fault` says; or the folder cannot be made or opened.
+    """
+    make_folder(folder)
+    try:
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise BadInput(f"{folder}: cannot be read ({error.strerror})") from error
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BadInput(f"{folder}: {fault}") from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def refuse_link(folder: Path) -> None:

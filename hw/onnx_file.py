@@ -11,18 +11,20 @@ from typing import Any
 
 import msgspec
 
-from hw.errors import BadInput, UnsupportedLayer, need
+from hw.errors import BadInput, PacemakerError, UnsupportedLayer, need
 from hw.files import read_bytes
 from hw.network import INPUT, Kind, Layer, Network, Padding, Shape, Size
 
 Attributes = Mapping[str, Any]
+_MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What taking numbers from attributes and tensors raises where they are of another form than the checker looks at."""
 
 
 def read(path: Path) -> Network:
     """The network of an ONNX file with one input [batch, channels, rows, cols] and one output.
 
     Raises:
-        BadInput: not an ONNX file, or an input without fixed channels, rows and columns.
+        BadInput: not an ONNX file, an input without fixed channels, rows and columns, or a node that is malformed.
         UnsupportedLayer: an operation that no machine here executes, by the name of its node.
         MissingTool: onnx is not installed.
     """
@@ -64,7 +66,10 @@ class _Walk:
         self.values[inputs[0].name] = INPUT
         for node in self.graph.node:
             self._step(node)
-        layers = tuple(self._reaching(self.values[self.graph.output[0].name]))
+        output = self.values.get(self.graph.output[0].name)
+        if output is None:
+            raise BadInput(f"{self.path}: no layer gives its output {self.graph.output[0].name}")
+        layers = tuple(self._reaching(output))
         return Network(self.path.stem, self.input, layers, self.row_step)
 
     def shape(self, name: str) -> Shape:
@@ -115,8 +120,16 @@ class _Walk:
         if handler is None:
             known = ", ".join(_HANDLERS)
             raise UnsupportedLayer(f"layer {_name(node)}: {node.op_type} is not supported; known are {known}")
-        attributes = {attribute.name: self.onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
-        handler(self, node, attributes)
+        try:
+            value = self.onnx.helper.get_attribute_value
+            handler(self, node, {attribute.name: value(attribute) for attribute in node.attribute})
+        except PacemakerError:
+            raise
+        except _MALFORMED as error:
+            raise BadInput(
+                f"{self.path}: layer {_name(node)}: its inputs and attributes are not those of a {node.op_type} on "
+                f"[batch, channels, rows, cols] ({error}); export it again"
+            ) from error
 
     def _reaching(self, output: str) -> Iterator[Layer]:
         """Only the layers that an output needs, and it last."""
@@ -242,10 +255,11 @@ def _axes(walk: _Walk, node: Any, given: Attributes) -> Sequence[int]:
 
 
 def _integers(walk: _Walk, tensor: str) -> list[int]:
-    """A constant's numbers; none of what is computed."""
+    """A constant's whole numbers; none of what is computed or of another type."""
     if tensor not in walk.constants:
         return []
-    return [int(number) for number in walk.onnx.numpy_helper.to_array(walk.constants[tensor])]
+    array = walk.onnx.numpy_helper.to_array(walk.constants[tensor])
+    return [int(number) for number in array] if array.dtype.kind in "iu" else []
 
 
 def _slice(walk: _Walk, node: Any, given: Attributes) -> None:

@@ -4,6 +4,7 @@ Exit codes (docs/command_line.md): 0 done, 1 a check that failed, 2 something th
 stderr), 130 stopped by Ctrl-C.
 """
 
+import io
 import sys
 
 import typer
@@ -43,6 +44,7 @@ for command in (
 
 def main() -> None:
     """Run a command; what the user can mend becomes one sentence and exit code 2."""
+    _print_any_letter()
     try:
         app(prog_name="pacemaker")
     except Interrupted as error:
@@ -69,3 +71,10 @@ def main() -> None:
     except OSError as error:
         typer.echo(f"pacemaker: {error.filename or 'output'}: {error.strerror}", err=True)
         sys.exit(2)
+
+
+def _print_any_letter() -> None:
+    r"""What a terminal's encoding does not have is printed as \xfc and the like, instead of ending in an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # it may be closed, or a test's
+            stream.reconfigure(errors="backslashreplace")

@@ -86,7 +86,7 @@ def synth_run(
     if made is not None and fmax:
         try:
             timing = _routed(made, nodes, device)
-        except MissingTool as error:
+        except (MissingTool, BadInput) as error:
             notes.append(f"{error}; the synthesis stands without one")
     estimated = estimated if measured is None else resources.with_error(estimated, measured)
     verdict = None

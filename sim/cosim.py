@@ -237,8 +237,9 @@ def run_bench(folder: Path, sources: Sequence[str], simulator: Simulator) -> lis
         _tool(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], folder)
         return _tool(["vvp", "-n", "bench.vvp"], folder)
     options = ["--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench"]
-    _tool(["verilator", *options, "-Mdir", "obj", "-o", "bench", *sources], folder)
-    return _tool([str(folder / "obj" / "bench")], folder)
+    with tempfile.TemporaryDirectory(prefix="verilator-") as made:  # make takes no path with a space in it
+        _tool(["verilator", *options, "-Mdir", made, "-o", "bench", *sources], folder)
+        return _tool([f"{made}/bench"], folder)
 
 
 def _tool(command: list[str], folder: Path) -> list[str]:

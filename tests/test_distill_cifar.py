@@ -272,3 +272,28 @@ def test_a_checksum_of_another_form_is_told(checksum: str) -> None:
     assert str(error.value) == (
         f"data: checksum is {checksum!r}, wanted is md5: and 32, or sha256: and 64 digits of 0-9 and a-f"
     )
+
+
+def test_an_archive_that_unpacks_to_too_much_is_told(tmp_path, monkeypatch):
+    from distill import cifar
+
+    folder = write_folder("cifar-10", tmp_path / "a")
+    archive = write_archive("cifar-10", folder, tmp_path / "a.tar.gz")
+    monkeypatch.setattr(cifar, "LARGEST_ARCHIVE_BYTES", 100_000)
+    with pytest.raises(BadInput) as error:
+        cifar.read("cifar-10", str(archive), None)
+    assert str(error.value) == (
+        f"{archive}: not a whole tar archive (it unpacks to more than 100000 bytes); fetch it again"
+    )
+
+
+@pytest.mark.parametrize("address", ["http://h/..", "http://h/.", "http://h/%2e%2e", "http://h/a%2f"])
+def test_the_last_part_of_an_address_never_names_a_folder(address, tmp_path, monkeypatch):
+    import hashlib
+    import io
+
+    from distill import fetch
+
+    monkeypatch.setattr("urllib.request.urlopen", lambda *given, **words: io.BytesIO(b"x"))
+    checksum = f"sha256:{hashlib.sha256(b'x').hexdigest()}"
+    assert fetch.fetched(address, checksum, tmp_path / "cache") == tmp_path / "cache" / "download"

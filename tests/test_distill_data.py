@@ -275,3 +275,23 @@ def test_augmentation_keeps_ahead_of_a_fast_machine():
             augment(pixels[first : first + 128], np.arange(first, first + 128), 0, 0, 4, True)
         times.append(time.process_time() - start)
     assert len(pixels) / min(times) > 100_000
+
+
+def test_an_idx_file_that_announces_too_much_or_unpacks_to_too_much_is_told(tmp_path):
+    import gzip
+    import struct
+
+    from distill.data import read_idx
+
+    path = tmp_path / "a.gz"
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 2**20, 2**10, 2)))
+    with pytest.raises(BadInput) as error:
+        read_idx(path, 3)
+    assert str(error.value) == f"{path}: 2147483648 bytes of values are announced, at most 1073741824 are read"
+    path.write_bytes(gzip.compress(struct.pack(">2I", 0x801, 5) + bytes(10**7)))
+    with pytest.raises(BadInput) as error:
+        read_idx(path, 1)
+    assert str(error.value) == f"{path}: more than 5 bytes of values, wanted are 5; fetch it again"
+    path.write_bytes(gzip.compress(bytes(100))[:10] + bytes([255] * 20))
+    with pytest.raises(BadInput, match="not a whole gzip file"):
+        read_idx(path, 1)

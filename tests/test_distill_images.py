@@ -164,3 +164,25 @@ class Hides:
     def find_spec(self, name: str, *arguments: object) -> None:
         if name.partition(".")[0] == self.package:
             raise ModuleNotFoundError(f"No module named {name!r}", name=self.package)
+
+
+def test_an_image_that_announces_too_much_or_is_of_another_kind_is_told(tmp_path):
+    import struct
+    import zlib
+
+    from distill.images import read_folder
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(
+            b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">2I5B", 9000, 9000, 8, 0, 0, 0, 0)) + chunk(b"IEND", b"")
+        )
+    with pytest.raises(BadInput) as error:
+        read_folder(tmp_path)
+    assert str(error.value) == f"{tmp_path / 'cat' / 'a.png'}: 9000x9000 pixels, at most 16777216 are read"
+    (tmp_path / "cat" / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 2 2\n%%EndComments\n")
+    with pytest.raises(BadInput, match="not a whole PNG or JPEG file"):
+        read_folder(tmp_path)

@@ -117,9 +117,8 @@ def test_broken_yaml_is_told_in_one_line(text, sentence, tmp_path):
 def test_yaml_that_names_python_objects_is_refused_and_does_nothing(tag, tmp_path):
     mark = tmp_path / "made"
     text = f"name: !!python/{tag} ['touch {mark}']\ninner: {{depth: 1}}\n"
-    assert fault(tmp_path / "a.yaml", text, read_yaml).startswith(
-        f"could not determine a constructor for the tag 'tag:yaml.org,2002:python/{tag}'"
-    )
+    told = fault(tmp_path / "a.yaml", text, read_yaml)
+    assert told == f"line 1: the tag !!python/{tag} was found; plain YAML without tags is wanted"
     assert not mark.exists()
 
 
@@ -141,6 +140,74 @@ def test_yaml_of_100_levels_is_read(tmp_path):
     for _ in range(99):
         (found,) = found
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("name: a\nname: b\n", "line 2: the key name is there twice; remove one of them"),
+        ('{name: a, "name": b}', "line 1: the key name is there twice; remove one of them"),
+        ("name: a\ninner:\n  depth: 1\n  depth: 2\n", "line 4: the key depth is there twice; remove one of them"),
+        ("name: a\n? name\n: b\n", "line 2: the key name is there twice; remove one of them"),
+        ("sizes:\n- {depth: 1}\n- {depth: 1, depth: 1}\n", "line 3: the key depth is there twice; remove one of them"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_told_with_its_line(text, sentence, tmp_path):
+    assert fault(tmp_path / "a.yaml", text, read_yaml) == sentence
+
+
+def test_equal_keys_of_different_mappings_and_merged_ones_are_no_fault(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: [{x: 4}, {x: 5}, x]\n")
+    assert read_yaml(path, dict) == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": [{"x": 4}, {"x": 5}, "x"]}
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{i}: &a{i} {{<<: [*a{i - 1}, *a{i - 1}]}}\n" for i in range(1, 40))
+CHAIN = "a0: &a0 [x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}]\n" for i in range(1, 200))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (BOMB, "line 15: more than 100000 values up to here, those behind aliases counted"),
+        (MERGES, "line 15: more than 100000 values up to here, those behind aliases counted"),
+        (CHAIN, "lists and mappings more than 100 deep were found"),
+        ("[" + "x, " * 100_001 + "]", "line 1: more than 100000 values up to here, those behind aliases counted"),
+        ("a: &a [*a]", "line 1: *a stands within &a, and would hold itself"),
+        (f"a: {'1:' * 6000}1", "line 1: a text of 12001 characters, at most 10000 are wanted"),
+        ("a: !!int ''", "line 1: the tag !!int was found; plain YAML without tags is wanted"),
+        ("a: 2026-99-01", "month must be in 1..12"),
+        (
+            f"a: {'9' * 5000}",
+            "Exceeds the limit (4300 digits) for integer string conversion: value has 5000 digits; use "
+            "sys.set_int_max_str_digits() to increase the limit",
+        ),
+    ],
+)
+def test_yaml_that_would_take_memory_or_time_or_cannot_be_converted_is_a_sentence(text, sentence, tmp_path):
+    assert fault(tmp_path / "a.yaml", text, read_yaml, dict) == sentence
+
+
+def test_a_text_file_that_does_not_end_is_not_read_to_its_end():
+    for reader in READERS.values():
+        with pytest.raises(BadInput) as error:
+            reader(Path("/dev/zero"), Outer)
+        assert str(error.value) == "/dev/zero: more than 67108864 bytes were found, no more are wanted"
+
+
+def test_a_name_with_a_nul_is_told(tmp_path):
+    with pytest.raises(BadInput) as error:
+        read_bytes(tmp_path / "a\0b")
+    assert str(error.value) == f"{tmp_path}/a\\x00b: cannot be read (embedded null byte)"
+
+
+def test_an_error_is_one_line_of_bounded_length_that_a_terminal_can_print():
+    assert str(BadInput("a\x1b[31m\nb\u202e ok, µ and 中 stay")) == "a\\x1b[31m\\nb\\u202e ok, µ and 中 stay"
+    long = str(BadInput("begin " + "x" * 10_000 + " end"))
+    assert len(long) <= 2000
+    assert long.startswith("begin x")
+    assert long.endswith("x end")
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,14 @@ def test_names_of_files_are_names_of_networks(tmp_path):
     found = read(model(tmp_path, [node("Relu", ["x"])], Shape(2, 2, 1), {}))
     assert isinstance(found, Network)
     assert found.layers == (Layer("out", "affine", ("input",), relu=True),)
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"strides": [1, 1, 1]}, {"pads": [1, 1]}, {"auto_pad": b"\xff"}, {"strides": [0, 1], "auto_pad": "SAME_UPPER"}],
+)
+def test_a_node_with_attributes_of_another_form_is_told_by_name(tmp_path, attributes):
+    conv = node("Conv", ["x", "w"], name="c", **attributes)
+    path = model(tmp_path, [conv], Shape(6, 11, 2), {"w": weight(4, 2, 1, 1)})
+    with pytest.raises(BadInput, match="layer c: its inputs and attributes are not those of a Conv"):
+        read(path)

@@ -69,11 +69,21 @@ def test_its_bench_does_not_wait_for_ever(tmp_path):
     assert "FAIL: nothing comes any more after 0 of" in done.stdout
 
 
+@needs("icarus")
+def test_its_bench_passes_under_icarus_in_a_path_of_spaces_and_letters(tmp_path):
+    folder = tmp_path / "a b" / "größe 中 'q'"
+    project(folder)
+    done = shell(folder, commands(folder, "Icarus"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS: 2 images" in done.stdout
+
+
 @pytest.mark.slow
 @needs("verilator")
-def test_its_bench_passes_under_verilator_by_its_readme(tmp_path):
-    project(tmp_path / "p")
-    done = shell(tmp_path / "p", commands(tmp_path / "p", "Verilator"))
+@pytest.mark.parametrize("place", ["p", "a b/größe 中 'q'"])
+def test_its_bench_passes_under_verilator_by_its_readme(tmp_path, place):
+    project(tmp_path / place)
+    done = shell(tmp_path / place, commands(tmp_path / place, "Verilator"))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "PASS: 2 images" in done.stdout
 

@@ -266,3 +266,14 @@ def test_every_unit_of_a_column_is_known_to_constraints() -> None:
 def test_the_shipped_schema_is_that_of_the_record() -> None:
     shipped = json.loads((resources.files("reports.sweep") / "space.schema.json").read_text())
     assert shipped == json.loads(msgspec.json.encode(spaces.schema()))
+
+
+def test_a_name_that_no_file_system_takes_is_a_name_and_no_fault(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        f"name: a\nnetworks: {{given: [{'x' * 3000}]}}\n"
+        "machines: [{kind: pipeline, axes: {macs: [64]}}]\nobjectives: [latency_ms]\n"
+    )
+    from reports.sweep.space import load
+
+    assert load(path).networks.given == ("x" * 3000,)

@@ -690,3 +690,26 @@ def test_an_export_that_cannot_be_written_leaves_the_old_one(exported, tmp_path)
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert told == f"{path}: cannot be written (File too large)"
         assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE points SET latency_ms = 'x'",
+        "UPDATE points SET network = 77",
+        "DELETE FROM machines",
+        "UPDATE machines SET clock_mhz = ''",
+        "UPDATE machines SET id = 1000000000000 WHERE id = 1",
+        "UPDATE networks SET id = -1",
+    ],
+)
+def test_values_of_another_type_or_number_are_told(change, tmp_path):
+    path = tmp_path / "sweep.db"
+    with Store(path, "code") as store:
+        store.put(points([("n1", "m1")]))
+        store.add_machines({"m1": ENGINE})
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(change)
+    with Store(path, "code") as store:
+        told = sentence(store.table)
+    assert told.startswith(f"{path}: the file is damaged (")

@@ -311,6 +311,23 @@ def test_without_nextpnr_the_synthesis_stands_and_note_and_verdict_say_so(tmp_pa
     assert str(found.fit).endswith("; synthesis; its clock could not be routed)")
 
 
+def test_where_nextpnr_fails_the_synthesis_stands_and_says_why(tmp_path, monkeypatch):
+    fitted = calibrations()["ecp5"].version
+    whole = yosys.Synthesis("k", "ecp5", fitted, True, {"": Counts(1, 2, 3, 4)}, 0.0, str(tmp_path / "yosys.log"))
+    monkeypatch.setattr(yosys, "version", lambda: fitted)
+    monkeypatch.setattr(yosys, "synthesise", lambda *args, **keys: whole)
+
+    def fail(*given, **words):
+        raise BadInput("nextpnr-ecp5: ERROR: no place for it; its log is x")
+
+    monkeypatch.setattr(synth, "_routed", fail)
+    found = synth.synth_run(run_of(tmp_path), BUDGET, part="ecp5-85", fmax=True)
+    assert found.measured is not None
+    assert found.timing is None
+    assert found.note == "nextpnr-ecp5: ERROR: no place for it; its log is x; the synthesis stands without one"
+    assert str(found.fit).endswith("its clock could not be routed)")
+
+
 @needs_yosys
 def test_another_version_than_the_one_fitted_to_is_told(tmp_path, monkeypatch):
     whole = yosys.Synthesis("k", "xc7", "9.9", True, {"": Counts(1, 2, 3, 4)}, 0.0, "log")

@@ -85,13 +85,15 @@ iverilog -g2012 -s bench -o ../bench.vvp {modules} ../sim/bench.sv
 vvp -n ../bench.vvp
 ```
 
-Verilator (5 or later):
+Verilator (5 or later; it builds in a temporary folder, since make takes no path with a space in it):
 
 ```sh
 cd rtl
+obj=$(mktemp -d)
 verilator --binary --timing -O3 -Wno-fatal -Wno-lint -Wno-style --top-module bench \\
-    -Mdir ../obj -o bench {modules} ../sim/bench.sv
-../obj/bench
+    -Mdir "$obj" -o bench {modules} ../sim/bench.sv
+"$obj/bench"
+rm -r "$obj"
 ```
 
 yosys, for Xilinx 7 series and for ECP5:

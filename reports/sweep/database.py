@@ -96,7 +96,7 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
 def _check_pages(database: sqlite3.Connection, path: Path) -> None:
     found = database.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise BadInput(_damaged(path, " ".join(found.split())))
+        raise BadInput(damaged(path, " ".join(found.split())))
 
 
 def _add_figures(database: sqlite3.Connection) -> None:
@@ -138,11 +138,12 @@ def _sentence(path: Path, error: sqlite3.Error) -> str:
     if code == sqlite3.SQLITE_NOTADB:
         return f"{path}: another kind of file was found, a sweep's database is wanted; name another file"
     if code == sqlite3.SQLITE_CORRUPT:
-        return _damaged(path, str(error))
+        return damaged(path, str(error))
     return f"{path}: the database cannot be used ({error}); name another file"
 
 
-def _damaged(path: Path, fault: str) -> str:
+def damaged(path: Path, fault: str) -> str:
+    """The sentence about a file whose pages or values are not what was written."""
     return (
         f"{path}: the file is damaged ({fault}); move it away and run the sweep again, or rescue what is left in it "
         "with: sqlite3 DAMAGED .recover | sqlite3 RESCUED"

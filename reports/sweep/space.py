@@ -16,7 +16,7 @@ import msgspec
 
 from hw.accelerator import BUDGET_CLOCK_MHZ, Budget, LineEngine, Machine, machine
 from hw.errors import BadInput, nearest
-from hw.files import read_yaml
+from hw.files import exists, read_yaml
 from reports.sweep import columns
 from reports.sweep.axes import Scalar, Values, values_of
 from reports.sweep.constraints import Constraint, contradiction, parse
@@ -273,7 +273,7 @@ def load(path: Path) -> Space:
     space, beside = read_yaml(path, Space), path.parent
 
     def placed(name: str) -> str:
-        return str(beside / name) if name and (beside / name).exists() else name
+        return str(beside / name) if name and exists(beside / name) else name
 
     networks = space.networks
     given = tuple(placed(name) for name in networks.given)

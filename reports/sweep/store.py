@@ -6,7 +6,8 @@ going back to that code finds them again; `prune` deletes them. Every call that 
 crash it is there as a whole or not at all. One process holds the file from opening to closing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,12 +18,14 @@ import numpy as np
 from hw.accelerator import LineEngine, Machine
 from hw.errors import BadInput
 from reports.sweep import columns, keys
-from reports.sweep.database import FIGURE_NAMES, POINT_NAMES, connect, inserting, told, transaction
+from reports.sweep.database import FIGURE_NAMES, POINT_NAMES, connect, damaged, inserting, told, transaction
 from reports.sweep.space import Space
 from reports.sweep.table import BOUND, EXACT, KEYS, Column, Subject, Table
 
 CHUNK = 20_000
 """Rows that are turned into columns at a time: fewer Python objects live at once."""
+LARGEST_NUMBER = 1 << 25
+"""Of networks and machines ever kept in a file: tables by number are as long as that."""
 _TEXTS = ("status", "reason")
 _NUMBERS = ("network", "machine")
 _MACHINE = ("name", "kind", "clock_mhz")
@@ -226,7 +229,7 @@ class Store:
         statement = f"SELECT {', '.join(POINT_NAMES)} FROM {table} WHERE code = ? {condition}"  # noqa: S608
         pool: dict[str, str] = {}
         chunks = [_chunk([], pool)]
-        with told(self.path):
+        with told(self.path), self._formed():
             cursor = self._database.execute(statement, (self._code, *values))
             while rows := cursor.fetchmany(CHUNK):
                 chunks.append(_chunk(rows, pool))
@@ -237,6 +240,8 @@ class Store:
         with told(self.path):
             rows = self._database.execute(f"SELECT id, {', '.join(names)} FROM {table}").fetchall()  # noqa: S608
         numbers, *values = zip(*rows, strict=True) if rows else [()] * (1 + len(names))
+        if rows and not 0 < min(numbers) <= max(numbers) <= LARGEST_NUMBER:
+            raise BadInput(damaged(self.path, f"numbers of {table} from {min(numbers)} to {max(numbers)}"))
         found = [np.full(max(numbers, default=0) + 1, None, object) for _ in names]
         for column, each in zip(found, values, strict=True):
             column[list(numbers)] = each
@@ -244,7 +249,11 @@ class Store:
 
     def _keyed(self, points: dict[str, Column]) -> dict[str, Column]:
         """Points with their `KEYS`."""
-        keys = {f"{name}_key": self._by_number(f"{name}s", ["key"])[0][points[name]] for name in _NUMBERS}
+        keys = {}
+        for name in _NUMBERS:
+            (by_number,) = self._by_number(f"{name}s", ["key"])
+            with self._formed():
+                keys[f"{name}_key"] = by_number[points[name]]
         return keys | points
 
     def _joined(self, points: dict[str, Column]) -> Table:
@@ -253,21 +262,32 @@ class Store:
         said = [*(self._decoded(text, dict[str, Any]) for _, text in rows), {}]
         of_point, of_subject = _pairs(points["network"].tolist(), [number for number, _ in rows])
         found: dict[str, Column] = {}
-        for each in columns.NETWORK:
-            found[each.name] = _column(each, [record.get(each.name) for record in said])[of_subject]
+        with self._formed():
+            for each in columns.NETWORK:
+                found[each.name] = _column(each, [record.get(each.name) for record in said])[of_subject]
         machine_numbers = points["machine"]
-        for each, values in zip(columns.MACHINE, self._by_number("machines", _MACHINE), strict=True):
-            found[each.name] = _column(each, values.tolist())[machine_numbers[of_point]]
+        of_machines = self._by_number("machines", _MACHINE)
+        with self._formed():
+            for each, values in zip(columns.MACHINE, of_machines, strict=True):
+                found[each.name] = _column(each, values.tolist())[machine_numbers[of_point]]
         given = {name: values for name, values in points.items() if name not in _NUMBERS}
         if len(of_point) > len(machine_numbers):  # else every network has one name, and nothing need be copied
             given = {name: values[of_point] for name, values in given.items()}
         everything = found | given
         return Table({name: everything[name] for name in (*columns.ALL, *KEYS)})
 
+    @contextlib.contextmanager
+    def _formed(self) -> Iterator[None]:
+        """SQLite keeps a value of any type in any column: what is none of its column is told."""
+        try:
+            yield
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
+            raise BadInput(damaged(self.path, f"a value of another type or number: {error}")) from error
+
     def _decoded(self, text: str, form: Any) -> Any:
         try:
             return msgspec.json.decode(text, type=form)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, TypeError, RecursionError) as error:
             raise BadInput(f"{self.path}: a record of another form was found ({error}); name another file") from error
 
 
