@@ -302,7 +302,7 @@ def test_a_batch_too_small_for_a_batch_norm_is_told(tmp_path):
     pooled = nn.AdaptiveAvgPool2d(1)
     module = nn.Sequential(nn.Conv2d(1, 2, 3), pooled, nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(2, 10))
     with torch.random.fork_rng(devices=[]), pytest.raises(BadInput) as error:
-        train.train(Stage("a", "teacher"), module, data, Training(epochs=1, batch=1), [], 0, who="stage a")
+        train.train(Stage("a", "full"), module, data, Training(epochs=1, batch=1), [], 0, who="stage a")
     assert str(error.value) == (
         "stage a: a batch norm found one value a channel, of one image of 1x1, and wants two or more; "
         "set training.batch to 2 or more"
