@@ -5,7 +5,7 @@ travel as safetensors. Nothing here unpickles.
 """
 
 import contextlib
-import fcntl
+import errno
 import os
 import shutil
 import tempfile
@@ -196,10 +196,17 @@ def appearing(folder: Path) -> Iterator[Path]:
 def alone(folder: Path, fault: str) -> Iterator[None]:
     """Be the only process that does this with this folder; a process that is killed lets go. No file is left.
 
+    Where locks are not to be had (Windows, some network file systems) nobody is kept out.
+
     Raises:
         BadInput: another one does, which `fault` says; or the folder cannot be made or opened.
     """
     make_folder(folder)
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
     try:
         lock = os.open(folder, os.O_RDONLY)
     except OSError as error:
@@ -207,8 +214,9 @@ def alone(folder: Path, fault: str) -> Iterator[None]:
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(f"{folder}: {fault}") from None
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise BadInput(f"{folder}: {fault}") from None
         yield
     finally:
         os.close(lock)

@@ -16,7 +16,7 @@ from distill import log, run
 from distill.recipe import Recipe, load
 from distill.resume import Curves, Memory
 from hw.errors import BadInput
-from hw.files import read_arrays, to_json
+from hw.files import read_arrays, to_json, write_arrays
 
 KILLED_AT = """
 import os, signal, sys
@@ -119,4 +119,18 @@ def test_the_state_of_another_network_is_told(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{memory.path}: the state of another network was found, as when a factory's code has changed since; remove it "
         "to begin again"
+    )
+
+
+def test_a_state_with_something_missing_is_told(tmp_path: Path) -> None:
+    memory = Memory(tmp_path / "kd-0.unfinished", "0123456789abcdef")
+    module = nn.Conv2d(1, 4, 3)
+    given = (module, SGD(module.parameters(), lr=0.1), GradScaler(enabled=False))
+    memory.save(*given, Curves((1.0,), (0.5,)))
+    arrays = read_arrays(memory.path)
+    write_arrays(memory.path, {name: array for name, array in arrays.items() if name != "generator"})
+    with pytest.raises(BadInput) as caught:
+        memory.restore(*given)
+    assert str(caught.value) == (
+        f"{memory.path}: the state is not whole ('generator'); remove it to begin this training again"
     )

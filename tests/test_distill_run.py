@@ -13,7 +13,7 @@ from distill.networks import NetworkSpec
 from distill.recipe import Recipe, Stage, StudentSpec, Training
 from distill.train import accuracy, learning_rates, to_input
 from hw.errors import BadInput
-from hw.files import read_arrays, write_arrays
+from hw.files import alone, read_arrays, read_json, write_arrays
 
 STAGES = (
     Stage("teacher", "full"),
@@ -306,4 +306,22 @@ def test_a_batch_too_small_for_a_batch_norm_is_told(tmp_path):
     assert str(error.value) == (
         "stage a: a batch norm found one value a channel, of one image of 1x1, and wants two or more; "
         "set training.batch to 2 or more"
+    )
+
+
+def test_a_record_without_an_accuracy_is_told(tmp_path):
+    path = tmp_path / "ce-0.json"
+    path.write_text(
+        '{"stage": "ce", "seed": 0, "head": "global", "loss": [], "validation": [], "fingerprint": "0123456789abcdef"}'
+    )
+    with pytest.raises(BadInput) as error:
+        read_json(path, checkpoint.Record)
+    assert str(error.value) == f"{path}: stage ce, seed 0: its record has no accuracy; remove it"
+
+
+def test_a_second_process_in_the_same_folder_is_told(tmp_path):
+    with alone(tmp_path, "held"), pytest.raises(BadInput) as error:
+        run.run(TINY, tmp_path, workers=1)
+    assert str(error.value) == (
+        f"{tmp_path}: another process trains here; wait until it is over, or name another folder"
     )
