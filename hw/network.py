@@ -1,8 +1,9 @@
 """A CNN as hardware sees it: layers, shapes and keys of weights, no weights. Frozen, checked at birth, prints as text.
 
-Six kinds of layer are enough. A dense layer is a `conv` whose kernel is its whole input; global pooling is a `mean`
+Few kinds of layer are enough. A dense layer is a `conv` whose kernel is its whole input; global pooling is a `mean`
 over the whole map, a mean over columns has the kernel (1, cols), a mean of two rows (2, 1) with that stride. Batch norm
-is an `affine`. A ReLU belongs to the layer whose result it clips.
+is an `affine`. A ReLU belongs to the layer whose result it clips; any other activation is a `table` of one input, whose
+`function` (`hw.functions`) says what it looks up.
 
 A layer's weights are found under `<name>.weight` and `<name>.bias`: (rows, cols, inputs, outputs) and (outputs,) of a
 conv, (channels,) each of an affine.
@@ -14,11 +15,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from hw import functions
 from hw.errors import BadInput
 
 INPUT = "input"
 OUTPUT = "output"
-Kind = Literal["conv", "affine", "add", "concat", "max", "mean"]
+Kind = Literal["conv", "affine", "add", "concat", "max", "mean", "table"]
 
 
 class Size(NamedTuple):
@@ -64,7 +66,10 @@ class Edge(NamedTuple):
 
 
 class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One layer. `channels` are a conv's outputs; every other kind takes them from its input."""
+    """One layer. `channels` are a conv's outputs; every other kind takes them from its input.
+
+    `function` is a table's, a word of `hw.functions`.
+    """
 
     name: str
     kind: Kind
@@ -75,6 +80,7 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     padding: Padding = Padding()
     bias: bool = False
     relu: bool = False
+    function: str = ""
 
     @property
     def taps(self) -> int:
@@ -248,7 +254,21 @@ def _check_inputs(layer: Layer) -> None:
             raise BadInput(f"layer {layer.name}: it reads {name} twice; different inputs are wanted")
 
 
+def _check_function(layer: Layer) -> None:
+    if (layer.kind == "table") != bool(layer.function):
+        raise BadInput(
+            f"layer {layer.name}: {layer.kind} with the function {layer.function or 'none'} was found; "
+            "one is wanted of a table, and of nothing else"
+        )
+    if layer.function:
+        try:
+            functions.check(layer.function)
+        except BadInput as error:
+            raise BadInput(f"layer {layer.name}: {error}") from None
+
+
 def _check_layer(network: Network, layer: Layer) -> None:
+    _check_function(layer)
     shapes = [network.shapes[name] for name in layer.inputs]
     compared = [shape if layer.kind == "add" else shape[:2] for shape in shapes]
     if len(set(compared)) > 1:
@@ -283,7 +303,7 @@ def _lines(network: Network) -> Iterator[str]:
     yield f"{network.name}: input {network.input}{step}"
     width = max(len(layer.name) for layer in network.layers)
     for layer in network.layers:
-        words: list[str] = [layer.kind]
+        words: list[str] = [layer.kind, layer.function] if layer.function else [layer.kind]
         if layer.windowed:
             words.append(f"{layer.kernel.rows}x{layer.kernel.cols}")
         if layer.stride != (1, 1):

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hw import functions
 from hw.errors import BadInput, UnsupportedLayer, need
 from hw.network import INPUT, Kind, Layer, Network, Padding, Shape, Size
 
@@ -85,7 +86,8 @@ class _Walk:
         handler = _HANDLERS.get(operation)
         if handler is None:
             cure = _CURES.get(
-                operation, "only conv, batch norm, ReLU, add, concat, pooling, mean, flatten and linear are known"
+                operation,
+                "only conv, batch norm, activations, add, concat, pooling, mean, flatten and linear are known",
             )
             raise UnsupportedLayer(f"layer {_path(node) or node.name}: {operation} is not supported; {cure}")
         return handler(self, node)
@@ -252,6 +254,45 @@ def _relu(walk: _Walk, node: Any) -> str:
     return identity
 
 
+def _table(walk: _Walk, node: Any) -> str:
+    """A function of one value: its name is the operation's where that has no other."""
+    operation = _operation(node)
+    try:
+        function = _FUNCTIONS[operation](node) if operation in _FUNCTIONS else functions.word(operation)
+    except BadInput as error:
+        raise _refuse(node, f"{operation} ({error})", "other numbers, or a ReLU, would do") from None
+    return walk.add(_own_name(node, operation), "table", [walk.source(node.args[0])], function=function)
+
+
+def _gelu(node: Any) -> str:
+    return functions.word("gelu_tanh" if node.kwargs.get("approximate", "none") == "tanh" else "gelu")
+
+
+def _elu(node: Any) -> str:
+    alpha, scale, input_scale = _args(node, 1, 1, 1)
+    if (scale, input_scale) != (1, 1):
+        raise _refuse(node, f"an ELU of the scales {scale} and {input_scale}", "one without scales would do")
+    return functions.word("elu", alpha)
+
+
+def _softplus(node: Any) -> str:
+    """Torch's is the identity above `threshold`, which moves nothing that fixed point would show from 20 on."""
+    beta, threshold = _args(node, 1, 20)
+    if beta != 1 or threshold < 20:
+        raise _refuse(
+            node, f"softplus of beta {beta:g} and threshold {threshold:g}", "beta 1 and threshold 20 would do"
+        )
+    return functions.word("softplus")
+
+
+def _clip(node: Any) -> str:
+    low, high = _args(node, *((-1, 1) if _operation(node) == "hardtanh" else (None, None)))
+    low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
+    if low is None or high is None:
+        raise _refuse(node, "a clamp of one bound", "two bounds, or a ReLU, would do")
+    return functions.word("clip", low, high)
+
+
 def _read_alone(node: Any) -> bool:
     """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
     while len(node.users) == 1:
@@ -346,11 +387,10 @@ def _flatten(walk: _Walk, node: Any) -> str:
 _PASSED_ON = ("dropout", "contiguous", "alias", "clone", "flatten")
 _AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
 _CURES = {
-    "sigmoid": "ReLU would do",
-    "leaky_relu": "ReLU would do",
-    "hardtanh": "ReLU would do",
-    "silu": "ReLU would do",
-    "gelu": "ReLU would do",
+    "mish": "SiLU would do",
+    "selu": "ELU would do",
+    "celu": "ELU would do",
+    "prelu": "LeakyReLU, whose slope is one number, would do",
     "mul": "a 1x1 conv or batch norm would do",
     "group_norm": "batch norm would do",
     "layer_norm": "batch norm would do",
@@ -358,6 +398,15 @@ _CURES = {
     "matmul": "a linear layer would do",
     "view": "flatten(1) would do",
     "reshape": "flatten(1) would do",
+}
+_FUNCTIONS: dict[str, Callable[[Any], str]] = {
+    "leaky_relu": lambda node: functions.word("leaky_relu", *_args(node, 0.01)),
+    "gelu": _gelu,
+    "elu": _elu,
+    "softplus": _softplus,
+    "relu6": lambda node: functions.word("clip", 0, 6),
+    "hardtanh": _clip,
+    "clamp": _clip,
 }
 _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "conv2d": _conv,
@@ -375,4 +424,5 @@ _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "contiguous": _pass,
     "alias": _pass,
     "clone": _pass,
+    **dict.fromkeys((*_FUNCTIONS, "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"), _table),
 }

@@ -65,7 +65,9 @@ def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision
 
 
 def weight_bits(network: Network, layer: Layer, precision: Precision) -> int:
-    """Weights in their width, biases and shifts in the accumulator's."""
+    """Weights in their width, biases and shifts in the accumulator's; a table's entries, once for all channels."""
+    if layer.kind == "table":
+        return precision.bits_of(layer.name) << precision.bits_of(layer.inputs[0])
     shapes = network.weight_shapes(layer)
     widths = {"weight": precision.weight_bits, "bias": ACCUMULATOR_BITS}
     return sum(math.prod(shape) * widths[key] for key, shape in shapes.items())

@@ -14,7 +14,7 @@ from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
 from sim.kernels_pipeline import Tables, Timing
 
 Cycles = NDArray[np.int64]
-DEPTH_CYCLES = {"conv": 6, "mean": 6, "affine": 4, "max": 5, "add": 3, "concat": 2}
+DEPTH_CYCLES = {"conv": 6, "mean": 6, "affine": 4, "max": 5, "add": 3, "concat": 2, "table": 2}
 """Registers from an engine's issue to the FIFO's write port."""
 
 

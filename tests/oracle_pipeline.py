@@ -306,7 +306,11 @@ def _delay(layer: Layer, reads: list[Stream]) -> int:
     """Registers between an engine's last issue cycle and the FIFO's write port."""
     latency = 1 if any(stream.fifo.ram == "block" for stream in reads) else 0
     fixed = {"conv": 6, "mean": 6, "max": 5}
-    return fixed[layer.kind] if layer.kind in fixed else {"affine": 4, "add": 3, "concat": 2}[layer.kind] + latency
+    return (
+        fixed[layer.kind]
+        if layer.kind in fixed
+        else {"affine": 4, "add": 3, "concat": 2, "table": 2}[layer.kind] + latency
+    )
 
 
 def _window(network: Network, pipeline: Pipeline, layer: Layer, name: str) -> Window:

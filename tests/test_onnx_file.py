@@ -138,8 +138,37 @@ def test_a_relu_of_what_others_read_too_is_a_layer(tmp_path):
     ]
 
 
+FUNCTIONS = [
+    ([node("LeakyRelu", ["x"])], "leaky_relu:0.01"),
+    ([node("LeakyRelu", ["x"], alpha=0.3)], "leaky_relu:0.3"),
+    ([node("Elu", ["x"])], "elu:1"),
+    ([node("Gelu", ["x"])], "gelu"),
+    ([node("Gelu", ["x"], approximate="tanh")], "gelu_tanh"),
+    ([node("Sigmoid", ["x"])], "sigmoid"),
+    ([node("Tanh", ["x"])], "tanh"),
+    ([node("HardSigmoid", ["x"], alpha=1 / 6)], "hardsigmoid"),
+    ([node("HardSwish", ["x"])], "hardswish"),
+    ([node("Softplus", ["x"])], "softplus"),
+    ([node("Clip", ["x", "low", "high"])], "clip:0:6"),
+    ([node("Sigmoid", ["x"], "s"), node("Mul", ["x", "s"])], "silu"),
+    ([node("Sigmoid", ["x"], "s"), node("Mul", ["s", "x"])], "silu"),
+    ([node("HardSigmoid", ["x"], "s", alpha=1 / 6), node("Mul", ["x", "s"])], "hardswish"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "function"), FUNCTIONS)
+def test_activations_are_tables(tmp_path, nodes, function):
+    weights = {"low": np.float32(0), "high": np.float32(6)}
+    found = read(model(tmp_path, nodes, Shape(2, 2, 1), weights, opset=20))
+    assert [(layer.kind, layer.function, layer.inputs) for layer in found.layers] == [("table", function, ("input",))]
+
+
 REFUSED = [
-    (node("Sigmoid", ["x"], name="s"), "layer s: Sigmoid is not supported; known are Conv, Gemm, "),
+    (node("Sin", ["x"], name="s"), "layer s: Sin is not supported; known are Conv, Gemm, "),
+    (node("HardSigmoid", ["x"], name="h"), "layer h: HardSigmoid of alpha 0.2 and beta 0.5 is not supported; alpha 1"),
+    (node("Clip", ["x", "low"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),
+    (node("Clip", ["x", "low", "low"], name="c"), "layer c: a Clip (function clip:0:0: a lower bound below the upper "),
+    (node("Mul", ["x", "x"], name="m"), "layer m: a Mul is not supported; x times its own Sigmoid (a SiLU) is known; "),
     (node("Conv", ["x", "w"], name="c", group=2), "layer c: a grouped or dilated conv is not supported; a dense "),
     (node("Add", ["x", "w"], name="a"), "layer a: an add of a constant is not supported; fold it into a conv's bias"),
     (node("Concat", ["x", "x"], name="k", axis=2), "layer k: a concat along axis 2 is not supported; a concat of "),
@@ -149,7 +178,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("refused", "sentence"), REFUSED, ids=lambda value: getattr(value, "op_type", ""))
 def test_what_no_machine_executes_is_named(tmp_path, refused, sentence):
-    path = model(tmp_path, [refused], Shape(4, 4, 2), {"w": weight(2, 1, 1, 1), "v": weight(3, 7)})
+    path = model(
+        tmp_path, [refused], Shape(4, 4, 2), {"w": weight(2, 1, 1, 1), "v": weight(3, 7), "low": np.float32(0)}
+    )
     with pytest.raises(UnsupportedLayer, match=f"^{re.escape(sentence)}"):
         read(path)
 

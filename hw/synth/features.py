@@ -58,6 +58,8 @@ def parts(module: str, parameters: Parameters, family: str) -> Parts:
         return _mean(p, parameters, family)
     if module == "pm_pool":
         return _pool(p, parameters, family)
+    if module == "pm_table":
+        return _table(p, family)
     return _fifo(p, family)
 
 
@@ -239,6 +241,27 @@ def _join(p: Mapping[str, int], parameters: Parameters, family: str) -> Parts:
         _sum(found, "total", inputs, p["SUM_BITS"], pe)
         found.add("choice", lut=pe * p["IN_BITS"] * inputs)
     _requantise(found, pe, p["SUM_BITS"], p, p["SHIFT"])
+    return found
+
+
+def _table(p: Mapping[str, int], family: str) -> Parts:
+    """A ROM a PE, which is read into a register."""
+    found = Parts("table")
+    ii, pe, words = p["CHANNELS"] // p["PE"], p["PE"], 1 << p["IN_BITS"]
+    steps = bits_of(ii) if ii > 1 else 0
+    found.add("one", lut=1 if steps else 0, ff=1)
+    found.add("steps", lut=steps, ff=steps)
+    found.add("later", ff=p["LATENCY"])
+    made = memory(family, words, p["OUT_BITS"], rom=True, synchronous=True)
+    found.weight_bram18 += pe * made.bram18
+    # Block RAM takes in both registers.
+    found.add("value", ff=pe * p["IN_BITS"])
+    if made.bram18:
+        found.add("result_block", ff=pe * p["OUT_BITS"])
+    else:
+        found.add("rom", lut=pe * p["OUT_BITS"])
+        found.add("rom_words", lut=pe * p["OUT_BITS"] * words / 12)
+        found.add("result", ff=pe * p["OUT_BITS"])
     return found
 
 

@@ -95,6 +95,9 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
         return "pm_join", _join(widths, pipeline, layer, folding)
     out, source = widths.formats[layer.name].out, widths.formats[layer.inputs[0]].out
     latency = pipeline.fifos[str(Edge(layer.inputs[0], layer.name))].read_latency_cycles
+    if layer.kind == "table":
+        widths_of = engines.table_widths(widths.network, layer, source, out)
+        return "pm_table", {**widths_of, "PE": folding.pe, "LATENCY": latency}
     common: Parameters = {
         "PE": folding.pe,
         "IN_BITS": source.width,
