@@ -20,7 +20,6 @@ from hw.student import lifted
 from sim import cosim, folding
 from sim.pipeline import ALWAYS, Handshakes
 
-
 MORE = ("table",)
 """Kinds that not every random student has."""
 

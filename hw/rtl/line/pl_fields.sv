@@ -24,7 +24,8 @@ package pl_fields;
     localparam int F_DROP = 19;
     localparam int F_ZERO = 20;
     localparam int F_SUMS = 21;         // where a mean's sums begin
-    localparam int FIELDS = 22;
+    localparam int F_TABLE = 22;        // which table
+    localparam int FIELDS = 23;
 
     // Kinds; 2 is an add or concat, of which nobody asks.
     localparam int CONV = 0;
@@ -32,4 +33,5 @@ package pl_fields;
     localparam int MAX = 3;
     localparam int MEAN = 4;            // of windows that overlap
     localparam int SUMS = 5;            // a mean of disjoint windows
+    localparam int TABLE = 6;
 endpackage
