@@ -210,6 +210,8 @@ def _step(layer: Layer, weight: Callable[[Layer, str], Tensor | None], inputs: l
         return F.avg_pool2d(x, tuple(layer.kernel), tuple(layer.stride))
     if layer.kind == "max":
         return F.max_pool2d(_padded(x, layer.padding, -torch.inf), tuple(layer.kernel), tuple(layer.stride))
+    if layer.kind == "upsample":
+        return x.repeat_interleave(layer.factor.rows, 2).repeat_interleave(layer.factor.cols, 3)
     values, bias = weight(layer, "weight"), weight(layer, "bias")
     assert values is not None
     if layer.kind == "affine":
@@ -257,11 +259,11 @@ def _signs(network: Network) -> dict[str, bool]:
 
 
 def _shared_fractions(network: Network, out: Mapping[str, Format]) -> dict[str, int]:
-    """The least fraction among results that meet in an add, or that a maximum passes on, for each of them."""
+    """The least fraction among results that meet in an add, or that are only passed on, for each of them."""
     groups: list[set[str]] = []
     for layer in network.layers:
-        if layer.kind in ("add", "max"):
-            group = {*layer.inputs, *([layer.name] if layer.kind == "max" else [])} - {INPUT}
+        if layer.kind in ("add", "max", "upsample"):
+            group = {*layer.inputs, *([layer.name] if layer.kind != "add" else [])} - {INPUT}
             touching = [other for other in groups if other & group]
             groups = [other for other in groups if not other & group] + [group.union(*touching)]
     return {name: min(out[member].fraction for member in group) for group in groups for name in group}

@@ -320,6 +320,42 @@ def _clip(walk: _Walk, node: Any, given: Attributes) -> None:
     walk.add(node, "table", inputs=(walk.source(node, 0),), function=word)
 
 
+def _resize(walk: _Walk, node: Any, given: Attributes) -> None:
+    """Nearest upsampling by whole factors, in the ways of counting that repeat every pixel as often."""
+    way = tuple(
+        given.get(key, default).decode()
+        for key, default in (
+            ("mode", b"nearest"),
+            ("coordinate_transformation_mode", b"half_pixel" if node.op_type == "Resize" else b"asymmetric"),
+            ("nearest_mode", b"round_prefer_floor" if node.op_type == "Resize" else b"floor"),
+        )
+    )
+    ways = {("nearest", "asymmetric", "floor")}
+    ways |= {("nearest", "half_pixel", f"round_prefer_{to}") for to in ("floor", "ceil")}
+    if way not in ways or given.get("axes"):
+        raise _refuse(node, f"{node.op_type} of {', '.join(way)}", "nearest, asymmetric, floor would do")
+    shape = walk.shape(walk.source(node, 0))
+    sizes = [float(size) for size in _integers(walk, [*node.input, "", "", ""][3])]
+    scales = _floats(walk, [*node.input, ""][2 if node.op_type == "Resize" else 1]) or list(given.get("scales", []))
+    if len(sizes) == 4:
+        scales = [1, sizes[1] / shape.channels, sizes[2] / shape.rows, sizes[3] / shape.cols]
+    if len(scales) != 4 or list(scales[:2]) != [1, 1] or any(scale < 1 or scale % 1 for scale in scales):
+        told = f" by {' x '.join(f'{scale:g}' for scale in scales)}" if len(scales) else " by what is computed"
+        raise _refuse(node, node.op_type + told, "constant whole factors of rows and columns would do")
+    if max(scales) == 1:
+        _pass(walk, node, given)
+        return
+    factor = Size(int(scales[2]), int(scales[3]))
+    walk.add(node, "upsample", inputs=(walk.source(node, 0),), factor=factor)
+
+
+def _floats(walk: _Walk, tensor: str) -> list[float]:
+    """A constant's numbers; none of what is computed."""
+    if tensor not in walk.constants:
+        return []
+    return [float(number) for number in walk.onnx.numpy_helper.to_array(walk.constants[tensor])]
+
+
 def _pass(walk: _Walk, node: Any, given: Attributes) -> None:
     walk.values[node.output[0]] = walk.source(node, 0)
 
@@ -346,4 +382,6 @@ _HANDLERS: dict[str, Callable[[_Walk, Any, Attributes], None]] = {
     **dict.fromkeys(("LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Softplus"), _table),
     "Clip": _clip,
     "Mul": _gated,
+    "Resize": _resize,
+    "Upsample": _resize,
 }

@@ -117,6 +117,9 @@ def _run(student: Student, layer: Layer, weights: Mapping[str, Exact], inputs: l
         source = student.formats[layer.inputs[0]].out
         found = functions.looked_up(layer.function, inputs[0].astype(np.int64), source, fmt)
         return found.astype(inputs[0].dtype)
+    if layer.kind == "upsample":
+        repeated = inputs[0].repeat(layer.factor.rows, axis=1).repeat(layer.factor.cols, axis=2)
+        return requantise(repeated, fractions[0], fmt)
     lowest = student.formats[layer.inputs[0]].out.low
     return requantise(_windows(layer, inputs[0], lowest).max(axis=(3, 4)), fractions[0], fmt)
 

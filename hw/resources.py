@@ -264,7 +264,8 @@ def engine_memories(
         return Memory(0, 0), weights
     word_channels = min(engine.simd, channels) if layer.kind == "conv" else engine.pe
     copies = max(1, engine.simd // channels) if layer.kind == "conv" else layer.taps
-    copy = _memory((layer.kernel.rows - 1) * cols * channels * read_bits, word_channels * read_bits)
+    rows = int(layer.factor.rows > 1) if layer.kind == "upsample" else layer.kernel.rows - 1
+    copy = _memory(rows * cols * channels * read_bits, word_channels * read_bits)
     return Memory(copies * copy.lut, copies * copy.bram18), weights
 
 

@@ -87,7 +87,8 @@ class _Walk:
         if handler is None:
             cure = _CURES.get(
                 operation,
-                "only conv, batch norm, activations, add, concat, pooling, mean, flatten and linear are known",
+                "only conv, batch norm, activations, add, concat, pooling, mean, upsampling, flatten and linear "
+                "are known",
             )
             raise UnsupportedLayer(f"layer {_path(node) or node.name}: {operation} is not supported; {cure}")
         return handler(self, node)
@@ -293,6 +294,22 @@ def _clip(node: Any) -> str:
     return functions.word("clip", low, high)
 
 
+def _upsample(walk: _Walk, node: Any) -> str:
+    """Nearest upsampling by whole factors: given scales must be those factors, since torch counts with them."""
+    before, after = _dims(node.args[0])[2:], _dims(node)[2:]
+    scales = [scale for given in node.args[2:] if given is not None for scale in _listed(given)]
+    factor = Size(after[0] // before[0], after[1] // before[1])
+    if (before[0] * factor.rows, before[1] * factor.cols) != after or (scales and scales != list(factor)):
+        raise _refuse(node, f"upsampling of {before[0]}x{before[1]} to {after[0]}x{after[1]}", "whole factors would do")
+    if factor == (1, 1):
+        return walk.source(node.args[0])
+    return walk.add(_own_name(node, "upsample"), "upsample", [walk.source(node.args[0])], factor=factor)
+
+
+def _listed(value: Any) -> list[float]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _read_alone(node: Any) -> bool:
     """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
     while len(node.users) == 1:
@@ -386,6 +403,7 @@ def _flatten(walk: _Walk, node: Any) -> str:
 
 _PASSED_ON = ("dropout", "contiguous", "alias", "clone", "flatten")
 _AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
+_NEAREST = "nearest upsampling by whole factors would do"
 _CURES = {
     "mish": "SiLU would do",
     "selu": "ELU would do",
@@ -394,7 +412,12 @@ _CURES = {
     "mul": "a 1x1 conv or batch norm would do",
     "group_norm": "batch norm would do",
     "layer_norm": "batch norm would do",
-    "upsample_nearest2d": "it would have to be done outside the network",
+    "upsample_bilinear2d": _NEAREST,
+    "upsample_bicubic2d": _NEAREST,
+    "_upsample_bilinear2d_aa": _NEAREST,
+    "_upsample_bicubic2d_aa": _NEAREST,
+    "conv_transpose2d": f"{_NEAREST} with a conv behind it",
+    "pixel_shuffle": f"{_NEAREST} with a conv behind it",
     "matmul": "a linear layer would do",
     "view": "flatten(1) would do",
     "reshape": "flatten(1) would do",
@@ -424,5 +447,7 @@ _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "contiguous": _pass,
     "alias": _pass,
     "clone": _pass,
+    "upsample_nearest2d": _upsample,
+    "_upsample_nearest_exact2d": _upsample,
     **dict.fromkeys((*_FUNCTIONS, "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"), _table),
 }

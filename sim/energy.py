@@ -205,7 +205,12 @@ def _values(network: Network, name: str) -> int:
 
 
 def _read_values(network: Network, layer: Layer, source: str, groups: int) -> int:
-    """Values read of an input: a conv's windows again for each group of output channels, else each value once."""
+    """Values read of an input: a conv's windows again for each group of output channels, else each value once.
+
+    An upsample reads a value each time that it gives it.
+    """
+    if layer.kind == "upsample":
+        return _values(network, layer.name)
     if layer.kind != "conv":
         return _values(network, source)
     return network.shapes[layer.name].pixels * groups * layer.taps * network.input_shape(layer).channels

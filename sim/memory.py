@@ -19,9 +19,11 @@ def line_buffer_pixels(network: Network, layer: Layer) -> int:
     """Pixels of the KH - 1 rows that a layer keeps beside the one at hand.
 
     0 for a kernel of one row, for one as wide as its map that does not move sideways (its rows are its window), and for
-    a layer that keeps sums.
+    a layer that keeps sums. An upsample that repeats rows keeps the one at hand.
     """
     cols = network.input_shape(layer).cols
+    if layer.kind == "upsample":
+        return cols if layer.factor.rows > 1 else 0
     as_wide = layer.kernel.cols == cols and layer.padding.left == layer.padding.right == 0
     if not layer.mixes_rows or layer.accumulates or as_wide:
         return 0

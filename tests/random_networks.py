@@ -11,6 +11,7 @@ from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 
 KERNELS = ((1, 1), (1, 2), (1, 3), (3, 1), (3, 3), (2, 2), (5, 3), (2, 3), (1, 5), (4, 1))
 STRIDES = ((1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+FACTORS = ((2, 2), (2, 2), (1, 2), (2, 1), (3, 3), (1, 3), (3, 2))
 LARGEST_WORK_CYCLES = 800
 FUNCTIONS = (
     "sigmoid",
@@ -91,6 +92,8 @@ def random_engine(seed: int, network: Network) -> SimpleNamespace:
 
 def least_buffer(network: Network, layer: Layer) -> int:
     """The least capacity in pixels of a windowed layer's buffer."""
+    if layer.kind == "upsample":
+        return network.input_shape(layer).cols if layer.factor.rows > 1 else 1
     return (layer.kernel.rows - 1) * network.input_shape(layer).cols + layer.kernel.cols
 
 
@@ -110,6 +113,8 @@ class _Growth:
         way = self.rng.choices(ways, (4, 4, 2, 2, 2, 1, 12, *(8 for _ in self.more)))[0]
         if way == "join":
             self._join(room)
+        elif way == "upsample":
+            self._repeat()
         elif way == "table":
             self._add("table", (self.tip,), function=self.rng.choice(FUNCTIONS))
         else:
@@ -123,6 +128,13 @@ class _Growth:
         if kind == "conv":
             channels = shape.channels if way == "same" and rng.random() < 0.7 else rng.randint(1, 8)
         self._add(kind, (source,), kernel=kernel, stride=stride, padding=padding, channels=channels)
+
+    def _repeat(self) -> None:
+        """An upsample of a map that stays small."""
+        rows, cols, _ = self.shapes[self.tip]
+        factors = [factor for factor in FACTORS if rows * factor[0] <= 12 and cols * factor[1] <= 12]
+        if factors:
+            self._add("upsample", (self.tip,), factor=Size(*self.rng.choice(factors)))
 
     def _window(self, shape: Shape, way: str) -> tuple[Size, Size, Padding]:
         if way == "affine":

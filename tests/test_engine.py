@@ -86,7 +86,7 @@ def test_three_frames_equal_the_oracles(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_three_frames_with_tables_equal_the_oracles(seed: int) -> None:
-    agree(*some_of(seed, ("table",)))
+    agree(*some_of(seed, ("table", "upsample")))
 
 
 @pytest.mark.slow

@@ -42,7 +42,7 @@ def test_stamps_equal_the_oracles(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(60))
 def test_stamps_of_tables_equal_the_oracles(seed: int) -> None:
-    network = random_network(seed, ("table",))
+    network = random_network(seed, ("table", "upsample"))
     expect_equal(network, random_pipeline(seed, network), frames=1 + seed % 3)
 
 

@@ -56,6 +56,8 @@ def _exact(student, layer, values, r, c, k):
     if layer.kind == "concat":
         joined = [x * u for name, u in zip(layer.inputs, unit, strict=True) for x in values[name][r][c]]
         return joined[k]
+    if layer.kind == "upsample":
+        return first[r // layer.factor.rows][c // layer.factor.cols][k] * unit[0]
     if layer.kind in ("max", "mean"):
         seen = [pixel[k] for _, _, pixel in _window(layer, first, r, c)]
         chosen = max(seen) if layer.kind == "max" else Fraction(sum(seen), layer.kernel.rows * layer.kernel.cols)
@@ -125,7 +127,7 @@ def test_every_layer_gives_the_integers_of_a_naive_implementation(seed):
 
 @pytest.mark.parametrize("seed", range(40))
 def test_tables_give_the_integers_of_their_functions(seed):
-    student = random_student(seed, more=("table",))
+    student = random_student(seed, more=("table", "upsample"))
     found = layer_outputs(student, student.images)
     for n, image in enumerate(student.images.tolist()):
         for name, expected in naive_outputs(student, image).items():
@@ -133,7 +135,7 @@ def test_tables_give_the_integers_of_their_functions(seed):
 
 
 def test_the_random_students_have_every_function():
-    layers = [layer for seed in range(40) for layer in random_student(seed, more=("table",)).network.layers]
+    layers = [layer for seed in range(40) for layer in random_student(seed, more=("table", "upsample")).network.layers]
     assert {layer.function for layer in layers if layer.kind == "table"} == set(FUNCTIONS)
 
 

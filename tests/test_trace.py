@@ -245,7 +245,7 @@ def named(part):
     return module
 
 
-KNOWN = "only conv, batch norm, activations, add, concat, pooling, mean, flatten and linear are known"
+KNOWN = "only conv, batch norm, activations, add, concat, pooling, mean, upsampling, flatten and linear are known"
 
 
 @pytest.mark.parametrize(
@@ -335,6 +335,22 @@ def test_activations_are_tables_of_their_functions(part, function):
 
 
 @pytest.mark.parametrize(
+    ("compose", "factor"),
+    [
+        (lambda m, x: nn.Upsample(scale_factor=2)(m.a(x)), (2, 2)),
+        (lambda m, x: nn.UpsamplingNearest2d(scale_factor=3)(m.a(x)), (3, 3)),
+        (lambda m, x: nn.Upsample(size=(8, 6))(m.a(x)), (2, 1)),
+        (lambda m, x: F.interpolate(m.a(x), scale_factor=(1, 3)), (1, 3)),
+        (lambda m, x: F.interpolate(m.a(x), size=(12, 12), mode="nearest-exact"), (3, 2)),
+        (lambda m, x: F.interpolate(m.a(x), scale_factor=2.0, recompute_scale_factor=True), (2, 2)),
+    ],
+)
+def test_nearest_upsampling_by_whole_factors(compose, factor):
+    found = agrees(Parts(compose), MAP).output
+    assert (found.kind, found.factor) == ("upsample", factor)
+
+
+@pytest.mark.parametrize(
     ("function", "word"),
     [
         (F.leaky_relu, "leaky_relu:0.01"),
@@ -361,6 +377,24 @@ def test_a_relu_behind_a_table_is_the_tables():
 @pytest.mark.parametrize(
     ("compose", "sentence"),
     [
+        (
+            lambda m, x: F.interpolate(m.a(x), scale_factor=2, mode="bilinear"),
+            "layer upsample_bilinear2d: upsample_bilinear2d is not supported; "
+            "nearest upsampling by whole factors would do",
+        ),
+        (
+            lambda m, x: F.interpolate(m.a(x), size=(6, 6)),
+            "layer upsample_nearest2d: upsampling of 4x6 to 6x6 is not supported; whole factors would do",
+        ),
+        (
+            lambda m, x: F.interpolate(m.a(x), scale_factor=2.1),
+            "layer upsample_nearest2d: upsampling of 4x6 to 8x12 is not supported; whole factors would do",
+        ),
+        (
+            lambda m, x: F.pixel_shuffle(m.a(x), 2),
+            "layer pixel_shuffle: pixel_shuffle is not supported; "
+            "nearest upsampling by whole factors would do with a conv behind it",
+        ),
         (
             lambda m, x: m.a(x).clamp(max=1),
             "layer clamp: a clamp of one bound is not supported; two bounds, or a ReLU, would do",

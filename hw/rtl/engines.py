@@ -37,6 +37,8 @@ def instance(student: Student, pipeline: Pipeline, layer: Layer, name: str) -> I
         return Instance("pm_join", engine, _join(student, pipeline, layer, engine))
     if layer.kind == "table":
         return _table(student, pipeline, layer, engine, name)
+    if layer.kind == "upsample":
+        return Instance("pm_upsample", engine, _upsample(student, pipeline, layer, engine))
     return Instance("pm_mean" if layer.accumulates else "pm_pool", engine, _pool(student, pipeline, layer, engine))
 
 
@@ -135,6 +137,24 @@ def _table(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, n
 def table_widths(network: Network, layer: Layer, source: Format, out: Format) -> Parameters:
     """A table's channels and the bits of what it reads and makes."""
     return {"CHANNELS": network.shapes[layer.name].channels, "IN_BITS": source.width, "OUT_BITS": out.width}
+
+
+def _upsample(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) -> Parameters:
+    return {
+        **upsample_sizes(student.network, layer),
+        "CAPACITY": window_pixels(student.network, pipeline, layer),
+        "PE": engine.pe,
+        **_input(student, pipeline, layer),
+        "SHIFT": student.fraction(layer.inputs[0]) - student.fraction(layer.name),
+        **_result(student, layer),
+    }
+
+
+def upsample_sizes(network: Network, layer: Layer) -> Parameters:
+    """Sizes of an upsample's input, and its factor."""
+    rows, cols, channels = network.input_shape(layer)
+    sizes = {"ROWS": rows, "COLS": cols, "CHANNELS": channels}
+    return {**sizes, "FACTOR_ROWS": layer.factor.rows, "FACTOR_COLS": layer.factor.cols}
 
 
 def _products(student: Student, layer: Layer, sums: Format, name: str) -> Parameters:

@@ -60,6 +60,8 @@ def parts(module: str, parameters: Parameters, family: str) -> Parts:
         return _pool(p, parameters, family)
     if module == "pm_table":
         return _table(p, family)
+    if module == "pm_upsample":
+        return _upsample(p, family)
     return _fifo(p, family)
 
 
@@ -262,6 +264,25 @@ def _table(p: Mapping[str, int], family: str) -> Parts:
         found.add("rom", lut=pe * p["OUT_BITS"])
         found.add("rom_words", lut=pe * p["OUT_BITS"] * words / 12)
         found.add("result", ff=pe * p["OUT_BITS"])
+    return found
+
+
+def _upsample(p: Mapping[str, int], family: str) -> Parts:
+    """A ring of a row or a few pixels, and counters of repeats."""
+    found = Parts("upsample")
+    ii, pe = p["CHANNELS"] // p["PE"], p["PE"]
+    index = (p["COLS"] + p["CAPACITY"]).bit_length() + 2
+    found.add("window", lut=1, ff=1)
+    found.add("index", lut=index, ff=index)
+    address = bits_of(p["CAPACITY"] * ii)
+    found.add("place", lut=_moved(p["CAPACITY"] * ii, address), ff=address)
+    found.add("later", ff=p["LATENCY"] * (address + 2))
+    counted = sum(bits_of(n) for n in (ii, ii, p["COLS"], p["FACTOR_ROWS"], p["FACTOR_COLS"]) if n > 1)
+    found.add("counters", lut=counted, ff=counted)
+    none = {"STRIDE_ROWS": 1, "STRIDE_COLS": 1, "KERNEL_ROWS": 1, "KERNEL_COLS": 1, "TOP": 0, "LEFT": 0}
+    whole = {**p, **none, "OUT_ROWS": p["ROWS"], "OUT_COLS": p["COLS"]}
+    _ring(found, whole, family, ii, pe * p["IN_BITS"], 1, index, 1)
+    _requantise(found, pe, p["IN_BITS"] + 1, p, p["SHIFT"])
     return found
 
 

@@ -110,6 +110,10 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
         common |= _sums(widths, layer)
     if layer.kind == "affine":
         return "pm_affine", {**common, "CHANNELS": widths.network.shapes[layer.name].channels}
+    if layer.kind == "upsample":
+        common |= engines.upsample_sizes(widths.network, layer)
+        common |= {"CAPACITY": fit.window_pixels(widths.network, pipeline, layer)}
+        return "pm_upsample", {**common, "SHIFT": source.fraction - out.fraction}
     common |= engines.geometry(widths.network, layer)
     if layer.accumulates:
         return "pm_mean", {**common, **_division(widths, layer)}

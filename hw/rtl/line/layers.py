@@ -22,7 +22,7 @@ MOST_ALIGN = 20
 MOST_RIGHT, MOST_LEFT = 34, 8
 """Shifts of a sum beyond which every result is 0, or saturated."""
 KINDS = ("conv", "affine", "add", "max", "mean", "sums", "table")
-"""As `pl_fields.sv` numbers them; a concat is an add of which every channel has one input."""
+"""As `pl_fields.sv` numbers them; a concat is an add of which every channel has one input, an upsample one of one."""
 
 
 class Port(NamedTuple):
@@ -175,6 +175,7 @@ def word(student: Student, engine: LineEngine, layer: Layer, first_sum: int) -> 
         "ZERO": mean["ZERO"],
         "SUMS": first_sum,
         "TABLE": tables(student).index(layer.name) if layer.kind == "table" else 0,
+        "REPEAT": layer.factor.cols,
     }
     return Word(numbers, _ports(student, engine, layer), mean["ADDEND"], mean["MULTIPLIER"], mean["WORK_BITS"])
 
@@ -196,7 +197,7 @@ def table_bytes(student: Student, layer: Layer) -> list[int]:
 def _kind(layer: Layer) -> str:
     if layer.accumulates:
         return "sums"
-    return "add" if layer.kind == "concat" else layer.kind
+    return "add" if layer.kind in ("concat", "upsample") else layer.kind
 
 
 def _ports(student: Student, engine: LineEngine, layer: Layer) -> tuple[Port, ...]:

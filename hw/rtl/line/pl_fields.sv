@@ -25,9 +25,10 @@ package pl_fields;
     localparam int F_ZERO = 20;
     localparam int F_SUMS = 21;         // where a mean's sums begin
     localparam int F_TABLE = 22;        // which table
-    localparam int FIELDS = 23;
+    localparam int F_REPEAT = 23;       // pixels that come of one that is read, in a row
+    localparam int FIELDS = 24;
 
-    // Kinds; 2 is an add or concat, of which nobody asks.
+    // Kinds; 2 is an add, concat or upsample, of which nobody asks.
     localparam int CONV = 0;
     localparam int AFFINE = 1;
     localparam int MAX = 3;
