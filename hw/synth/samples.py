@@ -109,6 +109,10 @@ def _layers(rng: Random, kind: str, shape: Shape) -> tuple[Layer, ...]:
     if kind in ("add", "concat"):
         joined: Literal["add", "concat"] = "add" if kind == "add" else "concat"
         return (Layer("a", "affine", (INPUT,)), Layer("e", joined, ("a", INPUT)))
+    if kind == "table":
+        return (Layer("e", "table", (INPUT,), function=rng.choice(("hardswish", "leaky_relu:0.1", "silu"))),)
+    if kind == "upsample":
+        return (Layer("e", "upsample", (INPUT,), factor=Size(*rng.choice(((2, 2), (2, 2), (1, 2), (3, 3), (4, 4))))),)
     if kind == "max":
         kernel = rng.choice(((2, 2), (3, 3), (1, 2), (1, 3)))
         return (Layer("e", "max", (INPUT,), kernel=Size(*kernel), stride=Size(*rng.choice(((1, 1), kernel)))),)
