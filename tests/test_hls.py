@@ -293,6 +293,13 @@ def test_a_table_is_refused(tmp_path):
     )
 
 
+def test_an_upsample_is_refused(tmp_path):
+    layers = (students.conv("a", INPUT, 2, (1, 1)), Layer("twice", "upsample", ("a",), factor=Size(2, 2)))
+    with pytest.raises(UnsupportedLayer) as error:
+        generate(students.student_of(Network("net", Shape(4, 4, 2), layers), 0), tmp_path / "hls")
+    assert str(error.value) == ("layer twice: an upsample of 2x2 is not generated for HLS; --target rtl would do")
+
+
 def test_too_many_readers_are_refused(tmp_path):
     readers = [students.conv(f"c{number}", INPUT, 2, (1, 1)) for number in range(8)]
     joined = Layer("all", "concat", tuple(layer.name for layer in readers))

@@ -154,7 +154,8 @@ def drawn_student(
     ROMs in logic take fewer LUTs for a bell, since the high bits of most weights are equal.
     """
     numbers = np.random.default_rng(rng.getrandbits(32))
-    signed = rng.random() < 0.25
+    # Of numbers without sign most activations are the identity, which is no ROM.
+    signed = rng.random() < 0.25 or network.output.kind == "table"
     source = Format(activation_bits, 0, signed)
     formats = {INPUT: LayerFormats(source)}
     integers: dict[str, Integers] = {}
