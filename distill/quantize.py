@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hw import functions
 from hw.fixed import Format, Integers, LayerFormats, accumulator_width, quantise
 from hw.network import INPUT, Layer, Network, Padding
 
@@ -42,7 +43,7 @@ class FixedPoint(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images [batch, channels, rows, cols] -> logits [batch, classes]."""
-        return run(self.network, self.weight, x, self.result).flatten(1)
+        return run(self.network, self.weight, x, self.result, self.table).flatten(1)
 
     def weight(self, layer: Layer, kind: str) -> Tensor | None:
         """A layer's `weight` or `bias` on its grid."""
@@ -57,6 +58,19 @@ class FixedPoint(nn.Module):
         scale = 2.0 ** (self.formats[layer.inputs[0]].out.fraction + fmt.fraction)
         return _rounded(value * scale) / scale
 
+    def table(self, layer: Layer, x: Tensor) -> Tensor:
+        """What a table's layer looks up, the reference's integers; the gradient is that of its function.
+
+        Raises:
+            BadInput: it reads more bits than a table has.
+        """
+        source, out = self.formats[layer.inputs[0]].out, self.formats[layer.name].out
+        integers = (x.detach() * 2.0**source.fraction).round().long().cpu().numpy()
+        found = functions.looked_up(layer.function, integers, source, out)
+        exact = torch.as_tensor(found, dtype=x.dtype, device=x.device) * 2.0**-out.fraction
+        value = function_of(layer, x).clamp(out.low * 2.0**-out.fraction, out.high * 2.0**-out.fraction)
+        return value + (exact - value).detach()
+
     def result(self, name: str, value: Tensor) -> Tensor:
         """A layer's result on its grid; a last layer with weights keeps its accumulator."""
         last = self.network.output
@@ -69,6 +83,7 @@ def run(
     weight: Callable[[Layer, str], Tensor | None],
     x: Tensor,
     result: Callable[[str, Tensor], Tensor],
+    table: Callable[[Layer, Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Execute a `Network` in torch; `result` sees, and may change, what every layer gives.
 
@@ -77,10 +92,14 @@ def run(
         weight: of a layer, its `weight` or `bias`, shaped as in `Network`.
         x: images [batch, channels, rows, cols].
         result: called with a layer's name (the input's first) and its value.
+        table: of a table's layer and what it reads, what it gives; without it the function itself.
     """
     values = {INPUT: result(INPUT, x[:, :, :: network.row_step])}
     for layer in network.layers:
-        value = _step(layer, weight, [values[name] for name in layer.inputs])
+        if layer.kind == "table":
+            value = (table or function_of)(layer, values[layer.inputs[0]])
+        else:
+            value = _step(layer, weight, [values[name] for name in layer.inputs])
         values[layer.name] = result(layer.name, value.relu() if layer.relu else value)
     return values[network.output.name]
 
@@ -94,7 +113,7 @@ def layer_values(module: FixedPoint, x: Tensor) -> dict[str, Tensor]:
         return values[name]
 
     with torch.no_grad():
-        run(module.network, module.weight, x, note)
+        run(module.network, module.weight, x, note, module.table)
     return values
 
 
@@ -191,6 +210,8 @@ def _step(layer: Layer, weight: Callable[[Layer, str], Tensor | None], inputs: l
         return F.avg_pool2d(x, tuple(layer.kernel), tuple(layer.stride))
     if layer.kind == "max":
         return F.max_pool2d(_padded(x, layer.padding, -torch.inf), tuple(layer.kernel), tuple(layer.stride))
+    if layer.kind == "upsample":
+        return x.repeat_interleave(layer.factor.rows, 2).repeat_interleave(layer.factor.cols, 3)
     values, bias = weight(layer, "weight"), weight(layer, "bias")
     assert values is not None
     if layer.kind == "affine":
@@ -198,6 +219,27 @@ def _step(layer: Layer, weight: Callable[[Layer, str], Tensor | None], inputs: l
         return x * values[:, None, None] + bias[:, None, None]
     filters = values.permute(3, 2, 0, 1)
     return F.conv2d(_padded(x, layer.padding, 0.0), filters, bias, tuple(layer.stride))
+
+
+def function_of(layer: Layer, x: Tensor) -> Tensor:
+    """The function of a table's layer, in floats."""
+    name, parameters = functions.parse(layer.function)
+    return _FUNCTIONS[name](x, *parameters)
+
+
+_FUNCTIONS: dict[str, Callable[..., Tensor]] = {
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "silu": F.silu,
+    "hardsigmoid": F.hardsigmoid,
+    "hardswish": F.hardswish,
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "softplus": F.softplus,
+    "leaky_relu": F.leaky_relu,
+    "elu": F.elu,
+    "clip": torch.clamp,
+}
 
 
 def _padded(x: Tensor, padding: Padding, value: float) -> Tensor:
@@ -210,16 +252,18 @@ def _signs(network: Network) -> dict[str, bool]:
     signs = {INPUT: False}
     for layer in network.layers:
         from_inputs = layer.kind in ("conv", "affine") or any(signs[name] for name in layer.inputs)
+        if layer.kind == "table":
+            from_inputs = functions.can_be_negative(layer.function)
         signs[layer.name] = from_inputs and not layer.relu
     return signs
 
 
 def _shared_fractions(network: Network, out: Mapping[str, Format]) -> dict[str, int]:
-    """The least fraction among results that meet in an add, or that a maximum passes on, for each of them."""
+    """The least fraction among results that meet in an add, or that are only passed on, for each of them."""
     groups: list[set[str]] = []
     for layer in network.layers:
-        if layer.kind in ("add", "max"):
-            group = {*layer.inputs, *([layer.name] if layer.kind == "max" else [])} - {INPUT}
+        if layer.kind in ("add", "max", "upsample"):
+            group = {*layer.inputs, *([layer.name] if layer.kind != "add" else [])} - {INPUT}
             touching = [other for other in groups if other & group]
             groups = [other for other in groups if not other & group] + [group.union(*touching)]
     return {name: min(out[member].fraction for member in group) for group in groups for name in group}

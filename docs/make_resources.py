@@ -34,7 +34,18 @@ HERE = Path(__file__).parent
 PAGE = HERE / "resources.md"
 STUDENTS = HERE / "resources_students.csv"
 COEFFICIENTS = HERE.parent / "hw" / "synth" / "coefficients.json"
-COUNTS = {"conv": 52, "affine": 12, "add": 12, "concat": 12, "mean": 16, "pool_mean": 8, "max": 12, "fifo": 24}
+COUNTS = {
+    "conv": 52,
+    "affine": 12,
+    "add": 12,
+    "concat": 12,
+    "mean": 16,
+    "pool_mean": 8,
+    "max": 12,
+    "fifo": 24,
+    "table": 12,
+    "upsample": 12,
+}
 SHARE = {"xc7": 1.0, "ecp5": 0.5}
 """Of these so many for each family."""
 TEST_EVERY = 4

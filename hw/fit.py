@@ -85,8 +85,13 @@ def fifo(pipeline: Pipeline, edge: Edge) -> Fifo:
 
 
 def least_window_pixels(network: Network, layer: Layer) -> int:
-    """Least capacity of a windowed layer's buffer: (KH - 1) rows and KW pixels of its input."""
+    """Least capacity of a windowed layer's buffer: (KH - 1) rows and KW pixels of its input; of an upsample a row.
+
+    An upsample that repeats no rows keeps a pixel.
+    """
     cols = network.input_shape(layer).cols
+    if layer.kind == "upsample":
+        return cols if layer.factor.rows > 1 else 1
     return (layer.kernel.rows - 1) * cols + layer.kernel.cols
 
 

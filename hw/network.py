@@ -1,8 +1,9 @@
 """A CNN as hardware sees it: layers, shapes and keys of weights, no weights. Frozen, checked at birth, prints as text.
 
-Six kinds of layer are enough. A dense layer is a `conv` whose kernel is its whole input; global pooling is a `mean`
+Few kinds of layer are enough. A dense layer is a `conv` whose kernel is its whole input; global pooling is a `mean`
 over the whole map, a mean over columns has the kernel (1, cols), a mean of two rows (2, 1) with that stride. Batch norm
-is an `affine`. A ReLU belongs to the layer whose result it clips.
+is an `affine`. A ReLU belongs to the layer whose result it clips; any other activation is a `table` of one input, whose
+`function` (`hw.functions`) says what it looks up. An `upsample` repeats pixels, `factor` rows and columns of them.
 
 A layer's weights are found under `<name>.weight` and `<name>.bias`: (rows, cols, inputs, outputs) and (outputs,) of a
 conv, (channels,) each of an affine.
@@ -14,11 +15,12 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from hw import functions
 from hw.errors import BadInput
 
 INPUT = "input"
 OUTPUT = "output"
-Kind = Literal["conv", "affine", "add", "concat", "max", "mean"]
+Kind = Literal["conv", "affine", "add", "concat", "max", "mean", "table", "upsample"]
 
 
 class Size(NamedTuple):
@@ -64,7 +66,11 @@ class Edge(NamedTuple):
 
 
 class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One layer. `channels` are a conv's outputs; every other kind takes them from its input."""
+    """One layer. `channels` are a conv's outputs; every other kind takes them from its input.
+
+    `function` is a table's, a word of `hw.functions`. `factor` is an upsample's: in how many rows, and how often in
+    each of them, a pixel is given.
+    """
 
     name: str
     kind: Kind
@@ -75,6 +81,8 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     padding: Padding = Padding()
     bias: bool = False
     relu: bool = False
+    function: str = ""
+    factor: Size = Size(1, 1)
 
     @property
     def taps(self) -> int:
@@ -83,8 +91,8 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
 
     @property
     def windowed(self) -> bool:
-        """Whether it looks at a window of its input rather than at one pixel of each."""
-        return self.kind in ("conv", "max", "mean")
+        """Whether it keeps pixels of its input rather than look at one of each in place."""
+        return self.kind in ("conv", "max", "mean", "upsample")
 
     @property
     def mixes_rows(self) -> bool:
@@ -201,6 +209,8 @@ def _output_shape(layer: Layer, inputs: list[Shape]) -> Shape:
         return Shape(first.rows, first.cols, sum(shape.channels for shape in inputs))
     if not layer.windowed:
         return first
+    if layer.kind == "upsample":
+        return Shape(first.rows * layer.factor.rows, first.cols * layer.factor.cols, first.channels)
     top, bottom, left, right = layer.padding
     rows = (first.rows + top + bottom - layer.kernel.rows) // layer.stride.rows + 1
     cols = (first.cols + left + right - layer.kernel.cols) // layer.stride.cols + 1
@@ -248,7 +258,36 @@ def _check_inputs(layer: Layer) -> None:
             raise BadInput(f"layer {layer.name}: it reads {name} twice; different inputs are wanted")
 
 
+def _check_function(layer: Layer) -> None:
+    if (layer.kind == "table") != bool(layer.function):
+        raise BadInput(
+            f"layer {layer.name}: {layer.kind} with the function {layer.function or 'none'} was found; "
+            "one is wanted of a table, and of nothing else"
+        )
+    if layer.function:
+        try:
+            functions.check(layer.function)
+        except BadInput as error:
+            raise BadInput(f"layer {layer.name}: {error}") from None
+
+
+def _check_factor(layer: Layer) -> None:
+    upsample = layer.kind == "upsample"
+    if upsample != (layer.factor != (1, 1)) or min(layer.factor) < 1:
+        raise BadInput(
+            f"layer {layer.name}: {layer.kind} of the factor {tuple(layer.factor)} was found; one beyond (1, 1) is "
+            "wanted of an upsample, and of nothing else"
+        )
+    if upsample and (layer.kernel, layer.stride, layer.padding) != (Size(1, 1), Size(1, 1), Padding()):
+        raise BadInput(
+            f"layer {layer.name}: kernel {tuple(layer.kernel)}, stride {tuple(layer.stride)} and padding "
+            f"{tuple(layer.padding)} were found; an upsample has a factor, so none is wanted"
+        )
+
+
 def _check_layer(network: Network, layer: Layer) -> None:
+    _check_function(layer)
+    _check_factor(layer)
     shapes = [network.shapes[name] for name in layer.inputs]
     compared = [shape if layer.kind == "add" else shape[:2] for shape in shapes]
     if len(set(compared)) > 1:
@@ -283,9 +322,10 @@ def _lines(network: Network) -> Iterator[str]:
     yield f"{network.name}: input {network.input}{step}"
     width = max(len(layer.name) for layer in network.layers)
     for layer in network.layers:
-        words: list[str] = [layer.kind]
+        words: list[str] = [layer.kind, layer.function] if layer.function else [layer.kind]
         if layer.windowed:
-            words.append(f"{layer.kernel.rows}x{layer.kernel.cols}")
+            size = layer.factor if layer.kind == "upsample" else layer.kernel
+            words.append(f"{size.rows}x{size.cols}")
         if layer.stride != (1, 1):
             words.append(f"stride {layer.stride.rows},{layer.stride.cols}")
         if any(layer.padding):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from hw import functions
 from hw.errors import BadInput, PacemakerError, UnsupportedLayer, need
 from hw.files import read_bytes
 from hw.network import INPUT, Kind, Layer, Network, Padding, Shape, Size
@@ -286,6 +287,89 @@ def _reshape(walk: _Walk, node: Any, given: Attributes) -> None:
     _pass(walk, node, given)
 
 
+def _table(walk: _Walk, node: Any, given: Attributes) -> None:
+    """A function of one value; ONNX's numbers are float32, so each is told in seven digits."""
+    kind = node.op_type
+    found = {
+        "LeakyRelu": ("leaky_relu", given.get("alpha", 0.01)),
+        "Elu": ("elu", given.get("alpha", 1.0)),
+        "Gelu": ("gelu_tanh" if given.get("approximate", b"none") == b"tanh" else "gelu",),
+    }.get(kind, (kind.lower(),))
+    if kind == "HardSigmoid" and (abs(given.get("alpha", 0.2) - 1 / 6) > 1e-6 or given.get("beta", 0.5) != 0.5):
+        raise _refuse(
+            node,
+            f"HardSigmoid of alpha {given.get('alpha', 0.2):.7g} and beta {given.get('beta', 0.5):.7g}",
+            "alpha 1/6 and beta 0.5, as torch has it, would do",
+        )
+    word = functions.word(found[0], *(float(f"{number:.7g}") for number in found[1:]))
+    walk.add(node, "table", function=word)
+
+
+def _gated(walk: _Walk, node: Any, given: Attributes) -> None:
+    """X times its own sigmoid, as exporters write a SiLU, or its own hard sigmoid: a hard swish."""
+    names = [walk.values.get(tensor) for tensor in node.input]
+    for source, gate in (names, names[::-1]):
+        layer = next((layer for layer in walk.layers if layer.name == gate), None)
+        if layer is not None and source is not None and layer.inputs == (source,):
+            word = {"sigmoid": "silu", "hardsigmoid": "hardswish"}.get(layer.function)
+            if word is not None and not layer.relu:
+                walk.add(node, "table", inputs=(source,), function=word)
+                return
+    raise _refuse(node, "a Mul", "x times its own Sigmoid (a SiLU) is known; else a 1x1 conv or batch norm would do")
+
+
+def _clip(walk: _Walk, node: Any, given: Attributes) -> None:
+    """Bounds are attributes up to opset 10, constant inputs since."""
+    bounds = [given.get("min"), given.get("max")]
+    for i, tensor in enumerate(node.input[1:3]):
+        if tensor in walk.constants:
+            bounds[i] = float(walk.onnx.numpy_helper.to_array(walk.constants[tensor]))
+    low, high = bounds
+    if low is None or high is None:
+        raise _refuse(node, "a Clip without two constant bounds", "two bounds, or a Relu, would do")
+    try:
+        word = functions.word("clip", *(float(f"{bound:.7g}") for bound in (low, high)))
+    except BadInput as error:
+        raise _refuse(node, f"a Clip ({error})", "other bounds would do") from None
+    walk.add(node, "table", inputs=(walk.source(node, 0),), function=word)
+
+
+def _resize(walk: _Walk, node: Any, given: Attributes) -> None:
+    """Nearest upsampling by whole factors, in the ways of counting that repeat every pixel as often."""
+    way = tuple(
+        given.get(key, default).decode()
+        for key, default in (
+            ("mode", b"nearest"),
+            ("coordinate_transformation_mode", b"half_pixel" if node.op_type == "Resize" else b"asymmetric"),
+            ("nearest_mode", b"round_prefer_floor" if node.op_type == "Resize" else b"floor"),
+        )
+    )
+    ways = {("nearest", "asymmetric", "floor")}
+    ways |= {("nearest", "half_pixel", f"round_prefer_{to}") for to in ("floor", "ceil")}
+    if way not in ways or given.get("axes"):
+        raise _refuse(node, f"{node.op_type} of {', '.join(way)}", "nearest, asymmetric, floor would do")
+    shape = walk.shape(walk.source(node, 0))
+    sizes = [float(size) for size in _integers(walk, [*node.input, "", "", ""][3])]
+    scales = _floats(walk, [*node.input, ""][2 if node.op_type == "Resize" else 1]) or list(given.get("scales", []))
+    if len(sizes) == 4:
+        scales = [1, sizes[1] / shape.channels, sizes[2] / shape.rows, sizes[3] / shape.cols]
+    if len(scales) != 4 or list(scales[:2]) != [1, 1] or any(scale < 1 or scale % 1 for scale in scales):
+        told = f" by {' x '.join(f'{scale:g}' for scale in scales)}" if len(scales) else " by what is computed"
+        raise _refuse(node, node.op_type + told, "constant whole factors of rows and columns would do")
+    if max(scales) == 1:
+        _pass(walk, node, given)
+        return
+    factor = Size(int(scales[2]), int(scales[3]))
+    walk.add(node, "upsample", inputs=(walk.source(node, 0),), factor=factor)
+
+
+def _floats(walk: _Walk, tensor: str) -> list[float]:
+    """A constant's numbers; none of what is computed."""
+    if tensor not in walk.constants:
+        return []
+    return [float(number) for number in walk.onnx.numpy_helper.to_array(walk.constants[tensor])]
+
+
 def _pass(walk: _Walk, node: Any, given: Attributes) -> None:
     walk.values[node.output[0]] = walk.source(node, 0)
 
@@ -309,4 +393,9 @@ _HANDLERS: dict[str, Callable[[_Walk, Any, Attributes], None]] = {
     "Flatten": _pass,
     "Dropout": _pass,
     "Identity": _pass,
+    **dict.fromkeys(("LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Softplus"), _table),
+    "Clip": _clip,
+    "Mul": _gated,
+    "Resize": _resize,
+    "Upsample": _resize,
 }

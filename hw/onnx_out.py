@@ -23,7 +23,8 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from hw.errors import BadInput, need
+from hw import functions
+from hw.errors import BadInput, UnsupportedLayer, need
 from hw.files import replacing
 from hw.fixed import Format
 from hw.network import INPUT, Kind, Layer
@@ -41,7 +42,19 @@ OPERATIONS: dict[Kind, str] = {
     "concat": "Concat",
     "max": "MaxPool",
     "mean": "AveragePool",
+    "upsample": "Resize",
 }
+FUNCTIONS = {
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "hardsigmoid": "HardSigmoid",
+    "hardswish": "HardSwish",
+    "softplus": "Softplus",
+    "leaky_relu": "LeakyRelu",
+    "elu": "Elu",
+    "clip": "Clip",
+}
+"""Operations of tables; a SiLU is two."""
 Numbers = Literal["float32", "float64"]
 WHOLE_UP_TO: dict[Numbers, int] = {"float32": 1 << 24, "float64": 1 << 53}
 
@@ -65,7 +78,7 @@ def export_run(run: Path, out: Path | None = None, *, exact: bool = False) -> Ex
     """Write the student of a run; without `out` to `student.onnx`, or `student-exact.onnx`, in the run's folder.
 
     Raises:
-        BadInput: the run has no student, or as `write`.
+        BadInput, UnsupportedLayer: the run has no student, or as `write`.
         MissingTool: onnx is not installed.
     """
     return write(of_run(run), out or run / ("student-exact.onnx" if exact else "student.onnx"), exact=exact)
@@ -76,6 +89,7 @@ def write(student: Student, path: Path, *, exact: bool = False) -> Exported:
 
     Raises:
         BadInput: numbers that no float holds, or a file that cannot be written.
+        UnsupportedLayer: a plain table of a function that ONNX has not.
         MissingTool: onnx is not installed.
     """
     made = model(student, exact=exact)
@@ -131,6 +145,8 @@ def _largest(student: Student, layer: Layer) -> int:
     """No integer of a layer's nodes is larger: sums and what rounding adds, on their finest grid, and the result."""
     out = student.formats[layer.name].out
     sources = [student.formats[name].out for name in layer.inputs]
+    if layer.kind == "table":  # the greatest place in it, and what lies there
+        return max(2 * _magnitude(sources[0]) + 1, _magnitude(out))
     fraction = max(source.fraction for source in sources)
     reach = [_magnitude(source) << (fraction - source.fraction) for source in sources]
     total = sum(reach) if layer.kind == "add" else max(reach)
@@ -253,6 +269,8 @@ class _Graph:
             result = self._operation(layer, inputs, f"{layer.name}.sum" if layer.relu else out)
             if layer.relu:
                 self.node("Relu", [result], out)
+        elif layer.kind == "table":
+            self._looked_up(layer, inputs[0])
         elif layer.kind == "mean":
             self._mean(layer, inputs[0], fractions[0])
         else:
@@ -264,9 +282,14 @@ class _Graph:
 
     def _operation(self, layer: Layer, inputs: list[str], output: str) -> str:
         """What a layer computes, before its ReLU and its rounding; an affine is a batch norm that rounds nothing."""
+        if layer.kind == "table":
+            return self._function(layer, inputs[0], output)
         shapes = self.student.network.weight_shapes(layer)
         given = [*inputs, *(self._weight(layer, key) for key in shapes)]
-        attributes: dict[str, Any] = _window(layer) if layer.windowed else {}
+        attributes: dict[str, Any] = _window(layer) if layer.windowed and layer.kind != "upsample" else {}
+        if layer.kind == "upsample":
+            given += ["", self.constant(f"{layer.name}.scales", [1, 1, *layer.factor], "float32")]
+            attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
         if layer.kind == "concat":
             attributes = {"axis": 1}
         if layer.kind == "affine":
@@ -277,6 +300,34 @@ class _Graph:
             # onnx.reference 1.23 miscounts windows where a MaxPool's own pads are uneven.
             given, attributes["pads"] = [self._pad(layer, inputs[0])], [0] * 4
         return self.node(OPERATIONS[layer.kind], given, output, layer.name, **attributes)
+
+    def _function(self, layer: Layer, source: str, output: str) -> str:
+        """A table's function as ONNX has it; its numbers are float32."""
+        word, numbers = functions.parse(layer.function)
+        if word == "silu":
+            gate = self.node("Sigmoid", [source], f"{layer.name}.gate")
+            return self.node("Mul", [source, gate], output, layer.name)
+        if word not in FUNCTIONS:
+            raise UnsupportedLayer(
+                f"layer {layer.name}: {layer.function} is no operation of ONNX's opset {OPSET}; export with --exact, "
+                "which writes its table"
+            )
+        given, attributes = [source], {"alpha": numbers[0]} if len(numbers) == 1 else {}
+        if word == "clip":
+            given += [self.constant(f"{layer.name}.{key}", numbers[i]) for i, key in enumerate(("least", "most"))]
+        if word == "hardsigmoid":
+            attributes = {"alpha": 1 / 6, "beta": 0.5}
+        return self.node(FUNCTIONS[word], given, output, layer.name, **attributes)
+
+    def _looked_up(self, layer: Layer, source: str) -> None:
+        """A table as it is: each value's place in it, and what lies there."""
+        read, made = self.student.formats[layer.inputs[0]].out, self.student.formats[layer.name].out
+        entries = np.ldexp(functions.table(layer.function, read, made).astype(np.float64), -made.fraction)
+        up = self.constant(f"{layer.name}.up", 2.0**read.fraction)
+        scaled = self.node("Mul", [source, up], f"{layer.name}.scaled")
+        raised = self.node("Sub", [scaled, self.constant(f"{layer.name}.low", read.low)], f"{layer.name}.raised")
+        place = self.node("Cast", [raised], f"{layer.name}.place", to=self.onnx.TensorProto.INT64)
+        self.node("Gather", [self.constant(f"{layer.name}.table", entries), place], f"{layer.name}.out", layer.name)
 
     def _pad(self, layer: Layer, source: str) -> str:
         """A map with the least number of its format around it."""

@@ -85,7 +85,8 @@ def lift_row_strides(network: Network) -> Network:
 def _row_steps(network: Network) -> dict[str, int]:
     """Of every layer and the input: which of its rows are computed at all; every k-th.
 
-    A layer without a window cannot select rows, so that it and its inputs need the same k: the most that all admit.
+    A layer without a window cannot select rows, so that it and its inputs need the same k: the most that all admit. An
+    upsample gives all of its rows.
     """
     most: dict[str, int] = {}
     while True:
@@ -95,6 +96,7 @@ def _row_steps(network: Network) -> dict[str, int]:
             for layer in network.layers
             if not layer.windowed
         }
+        common |= {layer.name: 1 for layer in network.layers if layer.kind == "upsample"}
         if all(steps[name] == step for name, step in common.items()):
             return steps
         most = common

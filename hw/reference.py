@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from hw import functions
 from hw.errors import BadInput
 from hw.fixed import Exact, Integers, divide, finer, requantise
 from hw.network import INPUT, Layer
@@ -64,6 +65,8 @@ def _narrowest(largest: int) -> Kind:
 def _largest(student: Student, layer: Layer) -> int:
     """No integer on a layer's way has a larger magnitude: aligned inputs, sums in any order, what rounding adds."""
     sources = [student.formats[name].out for name in layer.inputs]
+    if layer.kind == "table":
+        return max(max(-fmt.low, fmt.high) for fmt in (*sources, student.formats[layer.name].out))
     fraction = max(source.fraction for source in sources)
     reach = [max(-source.low, source.high) << (fraction - source.fraction) for source in sources]
     total = {"add": sum(reach), "mean": reach[0] * layer.taps}.get(layer.kind, max(reach))
@@ -110,6 +113,13 @@ def _run(student: Student, layer: Layer, weights: Mapping[str, Exact], inputs: l
     if layer.kind == "mean":
         total = _windows(layer, inputs[0], 0).sum(axis=(3, 4)).astype(np.int64)
         return divide(total, layer.taps, fractions[0], fmt)
+    if layer.kind == "table":
+        source = student.formats[layer.inputs[0]].out
+        found = functions.looked_up(layer.function, inputs[0].astype(np.int64), source, fmt)
+        return found.astype(inputs[0].dtype)
+    if layer.kind == "upsample":
+        repeated = inputs[0].repeat(layer.factor.rows, axis=1).repeat(layer.factor.cols, axis=2)
+        return requantise(repeated, fractions[0], fmt)
     lowest = student.formats[layer.inputs[0]].out.low
     return requantise(_windows(layer, inputs[0], lowest).max(axis=(3, 4)), fractions[0], fmt)
 

@@ -250,18 +250,22 @@ def engine_memories(
 ) -> tuple[Memory, Memory]:
     """The rows that an engine keeps, in a copy for every tap that it reads in a cycle, and its weights.
 
-    `read_bits` are those of a channel that the layer reads.
+    `read_bits` are those of a channel that the layer reads, and in a table of one that it makes.
     """
     channels, cols = network.input_shape(layer).channels, network.input_shape(layer).cols
     weights = _memory(network.layer_weights(layer) * weight_bits, engine.pe * engine.simd * weight_bits)
     if layer.accumulates:
         sum_bits = _sum_bits(read_bits, weight_bits)
         return _memory(network.shapes[layer.name].cols * channels * sum_bits, engine.pe * sum_bits), weights
+    if layer.kind == "table":  # a copy for every PE
+        copy = _memory(read_bits << read_bits, read_bits)
+        return Memory(0, 0), Memory(engine.pe * copy.lut, engine.pe * copy.bram18)
     if not layer.windowed:
         return Memory(0, 0), weights
     word_channels = min(engine.simd, channels) if layer.kind == "conv" else engine.pe
     copies = max(1, engine.simd // channels) if layer.kind == "conv" else layer.taps
-    copy = _memory((layer.kernel.rows - 1) * cols * channels * read_bits, word_channels * read_bits)
+    rows = int(layer.factor.rows > 1) if layer.kind == "upsample" else layer.kernel.rows - 1
+    copy = _memory(rows * cols * channels * read_bits, word_channels * read_bits)
     return Memory(copies * copy.lut, copies * copy.bram18), weights
 
 

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hw import functions
 from hw.errors import BadInput
 from hw.files import Arrays, read_arrays, read_json, write_arrays, write_json
 from hw.fixed import Format, Integers, LayerFormats, accumulator_width
@@ -167,6 +168,11 @@ def _check_weights(student: Student, layer: Layer) -> None:
     if (fmt is None) == (layer.kind in ("conv", "affine")):
         raise BadInput(f"layer {layer.name}: a weight format is wanted for conv and affine, and for nothing else")
     out = student.formats[layer.name].out
+    if layer.kind == "table" and student.formats[layer.inputs[0]].out.width > functions.MOST_BITS:
+        raise BadInput(
+            f"layer {layer.name}: a table of what {student.formats[layer.inputs[0]].out} holds was found, "
+            f"at most {functions.MOST_BITS} bits are wanted; quantise the student to fewer bits"
+        )
     if layer.relu and out.signed:
         raise BadInput(f"layer {layer.name}: {out} was found; behind a ReLU a format without sign is wanted")
     if fmt is not None:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hw import functions
 from hw.errors import BadInput, UnsupportedLayer, need
 from hw.network import INPUT, Kind, Layer, Network, Padding, Shape, Size
 
@@ -85,7 +86,9 @@ class _Walk:
         handler = _HANDLERS.get(operation)
         if handler is None:
             cure = _CURES.get(
-                operation, "only conv, batch norm, ReLU, add, concat, pooling, mean, flatten and linear are known"
+                operation,
+                "only conv, batch norm, activations, add, concat, pooling, mean, upsampling, flatten and linear "
+                "are known",
             )
             raise UnsupportedLayer(f"layer {_path(node) or node.name}: {operation} is not supported; {cure}")
         return handler(self, node)
@@ -252,6 +255,61 @@ def _relu(walk: _Walk, node: Any) -> str:
     return identity
 
 
+def _table(walk: _Walk, node: Any) -> str:
+    """A function of one value: its name is the operation's where that has no other."""
+    operation = _operation(node)
+    try:
+        function = _FUNCTIONS[operation](node) if operation in _FUNCTIONS else functions.word(operation)
+    except BadInput as error:
+        raise _refuse(node, f"{operation} ({error})", "other numbers, or a ReLU, would do") from None
+    return walk.add(_own_name(node, operation), "table", [walk.source(node.args[0])], function=function)
+
+
+def _gelu(node: Any) -> str:
+    return functions.word("gelu_tanh" if node.kwargs.get("approximate", "none") == "tanh" else "gelu")
+
+
+def _elu(node: Any) -> str:
+    alpha, scale, input_scale = _args(node, 1, 1, 1)
+    if (scale, input_scale) != (1, 1):
+        raise _refuse(node, f"an ELU of the scales {scale} and {input_scale}", "one without scales would do")
+    return functions.word("elu", alpha)
+
+
+def _softplus(node: Any) -> str:
+    """Torch's is the identity above `threshold`, which moves nothing that fixed point would show from 20 on."""
+    beta, threshold = _args(node, 1, 20)
+    if beta != 1 or threshold < 20:
+        raise _refuse(
+            node, f"softplus of beta {beta:g} and threshold {threshold:g}", "beta 1 and threshold 20 would do"
+        )
+    return functions.word("softplus")
+
+
+def _clip(node: Any) -> str:
+    low, high = _args(node, *((-1, 1) if _operation(node) == "hardtanh" else (None, None)))
+    low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
+    if low is None or high is None:
+        raise _refuse(node, "a clamp of one bound", "two bounds, or a ReLU, would do")
+    return functions.word("clip", low, high)
+
+
+def _upsample(walk: _Walk, node: Any) -> str:
+    """Nearest upsampling by whole factors: given scales must be those factors, since torch counts with them."""
+    before, after = _dims(node.args[0])[2:], _dims(node)[2:]
+    scales = [scale for given in node.args[2:] if given is not None for scale in _listed(given)]
+    factor = Size(after[0] // before[0], after[1] // before[1])
+    if (before[0] * factor.rows, before[1] * factor.cols) != after or (scales and scales != list(factor)):
+        raise _refuse(node, f"upsampling of {before[0]}x{before[1]} to {after[0]}x{after[1]}", "whole factors would do")
+    if factor == (1, 1):
+        return walk.source(node.args[0])
+    return walk.add(_own_name(node, "upsample"), "upsample", [walk.source(node.args[0])], factor=factor)
+
+
+def _listed(value: Any) -> list[float]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
 def _read_alone(node: Any) -> bool:
     """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
     while len(node.users) == 1:
@@ -345,19 +403,33 @@ def _flatten(walk: _Walk, node: Any) -> str:
 
 _PASSED_ON = ("dropout", "contiguous", "alias", "clone", "flatten")
 _AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
+_NEAREST = "nearest upsampling by whole factors would do"
 _CURES = {
-    "sigmoid": "ReLU would do",
-    "leaky_relu": "ReLU would do",
-    "hardtanh": "ReLU would do",
-    "silu": "ReLU would do",
-    "gelu": "ReLU would do",
+    "mish": "SiLU would do",
+    "selu": "ELU would do",
+    "celu": "ELU would do",
+    "prelu": "LeakyReLU, whose slope is one number, would do",
     "mul": "a 1x1 conv or batch norm would do",
     "group_norm": "batch norm would do",
     "layer_norm": "batch norm would do",
-    "upsample_nearest2d": "it would have to be done outside the network",
+    "upsample_bilinear2d": _NEAREST,
+    "upsample_bicubic2d": _NEAREST,
+    "_upsample_bilinear2d_aa": _NEAREST,
+    "_upsample_bicubic2d_aa": _NEAREST,
+    "conv_transpose2d": f"{_NEAREST} with a conv behind it",
+    "pixel_shuffle": f"{_NEAREST} with a conv behind it",
     "matmul": "a linear layer would do",
     "view": "flatten(1) would do",
     "reshape": "flatten(1) would do",
+}
+_FUNCTIONS: dict[str, Callable[[Any], str]] = {
+    "leaky_relu": lambda node: functions.word("leaky_relu", *_args(node, 0.01)),
+    "gelu": _gelu,
+    "elu": _elu,
+    "softplus": _softplus,
+    "relu6": lambda node: functions.word("clip", 0, 6),
+    "hardtanh": _clip,
+    "clamp": _clip,
 }
 _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "conv2d": _conv,
@@ -375,4 +447,7 @@ _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "contiguous": _pass,
     "alias": _pass,
     "clone": _pass,
+    "upsample_nearest2d": _upsample,
+    "_upsample_nearest_exact2d": _upsample,
+    **dict.fromkeys((*_FUNCTIONS, "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"), _table),
 }

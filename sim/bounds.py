@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 from hw import fit
 from hw.accelerator import Pipeline
 from hw.network import INPUT, OUTPUT, Edge, Layer, Network
-from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, windows
+from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, windows_of
 
 Dataflow = Literal["os", "ws"]
 
@@ -64,7 +64,7 @@ def _node(network: Network, pipeline: Pipeline, layer: Layer, nodes: dict[str, _
     else:
         shape, source = network.input_shape(layer), nodes[layer.inputs[0]]
         copy = copy_cycles(network, layer, engine)
-        window = windows(shape, layer.kernel, layer.stride, layer.padding)
+        window = windows_of(network, layer)
         rate = max(source.ii, copy)
         first = source.first + window.first_need * rate + copy + latencies[0]
         needs_all = window.greatest_need == shape.pixels - 1

@@ -260,7 +260,7 @@ def _tasks(naming: _Naming, s: int) -> Iterator[Task]:
             target = Row(frame, layer.name, made) if over == height - 1 else None
             yield Task((naming.read(frame, edges[0], task),), target, over == 0)
         else:
-            first = task * layer.stride.rows - layer.padding.top
+            first = task * layer.stride.rows // layer.factor.rows - layer.padding.top
             window = range(first, first + height)
             read = tuple(naming.read(frame, edges[0], row) if 0 <= row < rows else None for row in window)
             yield Task(read, Row(frame, layer.name, task), True)

@@ -176,6 +176,7 @@ def actions(
             yield from _fifo(network, machine, edge, precision)
         for layer in network.layers:
             yield from _engine(network, machine, layer, precision)
+        yield from _tables(network, precision)
     for kind, size in dram_bytes.items():
         yield Action(f"dram_{kind}", "dram", size, memory.BYTE_BITS)
 
@@ -204,7 +205,12 @@ def _values(network: Network, name: str) -> int:
 
 
 def _read_values(network: Network, layer: Layer, source: str, groups: int) -> int:
-    """Values read of an input: a conv's windows again for each group of output channels, else each value once."""
+    """Values read of an input: a conv's windows again for each group of output channels, else each value once.
+
+    An upsample reads a value each time that it gives it.
+    """
+    if layer.kind == "upsample":
+        return _values(network, layer.name)
     if layer.kind != "conv":
         return _values(network, source)
     return network.shapes[layer.name].pixels * groups * layer.taps * network.input_shape(layer).channels
@@ -233,6 +239,7 @@ def _lines(network: Network, engine: LineEngine, dram: dict[str, int], precision
 def _weights(network: Network, engine: LineEngine, loaded_bytes: int, precision: Precision) -> Iterator[Action]:
     """Weight memory: pe x simd weights a cycle for all lanes, pe biases or shifts once for each block of pixels."""
     size = engine.weight_memory_bytes
+    yield from _tables(network, precision)
     for layer in network.layers:
         shapes, shape = network.weight_shapes(layer), network.shapes[layer.name]
         if shapes:
@@ -243,6 +250,14 @@ def _weights(network: Network, engine: LineEngine, loaded_bytes: int, precision:
             biases = blocks * engine.pe if "bias" in shapes else 0
             yield Action("weight_memory_read", "sram", biases, memory.ACCUMULATOR_BITS, size)
     yield Action("weight_memory_write", "sram", loaded_bytes, memory.BYTE_BITS, size)
+
+
+def _tables(network: Network, precision: Precision) -> Iterator[Action]:
+    """Every value that is looked up is a word read of a ROM."""
+    for layer in network.layers:
+        if layer.kind == "table":
+            size, bits = memory.weight_bytes(network, layer, precision), precision.bits_of(layer.name)
+            yield Action("table_read", "sram", _values(network, layer.name), bits, size)
 
 
 def _fifo(network: Network, pipeline: Pipeline, edge: Edge, precision: Precision) -> Iterator[Action]:

@@ -19,9 +19,11 @@ def line_buffer_pixels(network: Network, layer: Layer) -> int:
     """Pixels of the KH - 1 rows that a layer keeps beside the one at hand.
 
     0 for a kernel of one row, for one as wide as its map that does not move sideways (its rows are its window), and for
-    a layer that keeps sums.
+    a layer that keeps sums. An upsample that repeats rows keeps the one at hand.
     """
     cols = network.input_shape(layer).cols
+    if layer.kind == "upsample":
+        return cols if layer.factor.rows > 1 else 0
     as_wide = layer.kernel.cols == cols and layer.padding.left == layer.padding.right == 0
     if not layer.mixes_rows or layer.accumulates or as_wide:
         return 0
@@ -65,7 +67,9 @@ def window_bytes(network: Network, layer: Layer, capacity_pixels: int, precision
 
 
 def weight_bits(network: Network, layer: Layer, precision: Precision) -> int:
-    """Weights in their width, biases and shifts in the accumulator's."""
+    """Weights in their width, biases and shifts in the accumulator's; a table's entries, once for all channels."""
+    if layer.kind == "table":
+        return precision.bits_of(layer.name) << precision.bits_of(layer.inputs[0])
     shapes = network.weight_shapes(layer)
     widths = {"weight": precision.weight_bits, "bias": ACCUMULATOR_BITS}
     return sum(math.prod(shape) * widths[key] for key, shape in shapes.items())

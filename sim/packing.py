@@ -14,7 +14,7 @@ from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
 from sim.kernels_pipeline import Tables, Timing
 
 Cycles = NDArray[np.int64]
-DEPTH_CYCLES = {"conv": 6, "mean": 6, "affine": 4, "max": 5, "add": 3, "concat": 2}
+DEPTH_CYCLES = {"conv": 6, "mean": 6, "affine": 4, "max": 5, "add": 3, "concat": 2, "table": 2, "upsample": 3}
 """Registers from an engine's issue to the FIFO's write port."""
 
 
@@ -90,7 +90,7 @@ def pack(network: Network, pipeline: Pipeline, frames: int) -> Packed:
     fit.check(network, pipeline)
     names = (INPUT, *network.by_name, OUTPUT)
     edges = (*network.edges, Edge(network.output.name, OUTPUT))
-    windows = {layer.name: _windows_of(network, layer) for layer in network.layers if layer.windowed}
+    windows = {layer.name: windows_of(network, layer) for layer in network.layers if layer.windowed}
     nodes, outs = _nodes(network, names, edges, windows)
     rows = _edges(network, pipeline, names, edges, windows)
     flat = (np.concatenate([np.zeros(0, np.int64), *parts]) for parts in zip(*windows.values(), strict=True))
@@ -149,7 +149,7 @@ def _looks_back(network: Network, pipeline: Pipeline, layer: Layer | None) -> in
         return 0
     rows = (fit.window_pixels(network, pipeline, layer) - 1) // network.input_shape(layer).cols + 2
     above = -(-layer.padding.top // layer.stride.rows)
-    return (rows + above) * network.shapes[layer.name].cols
+    return (rows + above) * layer.factor.rows * network.shapes[layer.name].cols
 
 
 def _node_timing(network: Network, pipeline: Pipeline, names: tuple[str, ...]) -> tuple[Cycles, Cycles]:
@@ -185,8 +185,27 @@ def _edge_timing(network: Network, pipeline: Pipeline, edges: tuple[Edge, ...]) 
     return w[:, None].copy(), r[:, None].copy(), depth[:, None].copy()
 
 
-def _windows_of(network: Network, layer: Layer) -> Windows:
+def windows_of(network: Network, layer: Layer) -> Windows:
+    """The windows of a windowed layer."""
+    if layer.kind == "upsample":
+        return _repeated(network.input_shape(layer), layer.factor)
     return windows(network.input_shape(layer), layer.kernel, layer.stride, layer.padding)
+
+
+@lru_cache(maxsize=256)
+def _repeated(shape: Shape, factor: Size) -> Windows:
+    """As `windows`, of pixels that are given again; a row is kept until its last time begins."""
+    rows, cols = np.arange(shape.rows), np.arange(shape.cols)
+    found = Windows(
+        need_row=rows.repeat(factor.rows) * shape.cols,
+        need_col=cols.repeat(factor.cols),
+        free_row=((rows + 1) * factor.rows - 1) * shape.cols * factor.cols - 1,
+        free_on=np.ones(shape.rows, np.int64),
+        free_col=(cols + 1) * factor.cols,
+    )
+    for table in found:
+        table.setflags(write=False)
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from sim import deadlock, lanes, memory
 from sim import kernels_pipeline as kernel
 from sim.kernels_pipeline import Ends
-from sim.packing import Cycles, Packed, issue_cycles, pack, sink_edge, windows
+from sim.packing import Cycles, Packed, issue_cycles, pack, sink_edge, windows_of
 from sim.result import LayerResult, Precision, Result, summarise
 
 STEADY_FRAMES = 3
@@ -176,7 +176,7 @@ def inputs_ready(network: Network, packed: Packed, stamps: Stamps, layer: Layer)
         return np.max(commits, axis=0)  # type: ignore[no-any-return]  # numpy types it so
     edge = Edge(layer.inputs[0], layer.name)
     shape = network.input_shape(layer)
-    need = windows(shape, layer.kernel, layer.stride, layer.padding).need
+    need = windows_of(network, layer).need
     frames = stamps.starts[layer.name].size // need.size
     last = (np.arange(frames)[:, None] * shape.pixels + need).ravel()
     index = packed.edges.index(edge)

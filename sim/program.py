@@ -128,7 +128,10 @@ def _row_tables(network: Network, layer: Layer) -> tuple[Counts, Counts, Counts]
     rows, made = network.input_shape(layer).rows, network.shapes[layer.name].rows
     count = made * layer.kernel.rows if layer.accumulates else made
     tasks = np.arange(count + 1)
-    if layer.accumulates:
+    if layer.kind == "upsample":
+        first = tasks // layer.factor.rows
+        need, emits = first + 1, np.ones(tasks.size, np.bool_)
+    elif layer.accumulates:
         need, first, emits = tasks + 1, tasks, (tasks + 1) % layer.kernel.rows == 0
     else:
         first = tasks * layer.stride.rows - layer.padding.top

@@ -14,7 +14,7 @@ from hw.accelerator import Engine
 from hw.errors import BadInput
 from hw.network import INPUT, Network
 from sim import folding, kernels_screening
-from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, windows
+from sim.packing import DEPTH_CYCLES, copy_cycles, issue_cycles, windows_of
 
 Choices = NDArray[np.uint8]
 CHUNK = 1 << 14
@@ -86,7 +86,7 @@ def _tables(given: Space) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray
         shape = network.input_shape(layer)
         first = most = 0
         if layer.windowed:
-            window = windows(shape, layer.kernel, layer.stride, layer.padding)
+            window = windows_of(network, layer)
             first, most = window.first_need, window.greatest_need
         layers.append(
             (

@@ -16,7 +16,7 @@ from hw.network import INPUT, OUTPUT, Edge, Layer, Network
 from hw.passes import executed
 from sim import memory
 from sim.folding import settled
-from sim.packing import windows
+from sim.packing import windows_of
 from sim.pipeline import Stamps, stamps
 from sim.result import Precision
 
@@ -235,7 +235,7 @@ def _wait_pixels(network: Network, layer: Layer) -> int:
     """Pixels up to the last one of the first window; one where there is none."""
     if not layer.windowed:
         return 1
-    first = windows(network.input_shape(layer), layer.kernel, layer.stride, layer.padding).first_need
+    first = windows_of(network, layer).first_need
     return max(0, first + 1)
 
 

@@ -148,8 +148,10 @@ class Machine:
     def tasks(self, layer: Layer) -> list[Task]:
         """All row tasks of a layer in order."""
         rows_in, rows_out = self.network.shapes[layer.inputs[0]].rows, self.network.shapes[layer.name].rows
-        if layer.kind in ("affine", "add", "concat"):
+        if layer.kind in ("affine", "add", "concat", "table"):
             return [Task(frozenset({y}), y) for y in range(rows_out)]
+        if layer.kind == "upsample":
+            return [Task(frozenset({y // layer.factor.rows}), y) for y in range(rows_out)]
         windows = [
             [y * layer.stride.rows - layer.padding.top + i for i in range(layer.kernel.rows)] for y in range(rows_out)
         ]

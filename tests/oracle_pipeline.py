@@ -245,7 +245,9 @@ def _streams(network: Network, pipeline: Pipeline) -> dict[str, Stream]:
     for layer in network.layers:
         for source in layer.inputs:
             name = f"{source} -> {layer.name}"
-            window = _window(network, pipeline, layer, name) if layer.kind in ("conv", "max", "mean") else None
+            window = (
+                _window(network, pipeline, layer, name) if layer.kind in ("conv", "max", "mean", "upsample") else None
+            )
             streams[name] = Stream(name, pipeline.fifos[name], _pixels(network, source), window)
     last = network.layers[-1].name
     name = f"{last} -> {SINK}"
@@ -305,8 +307,12 @@ def _exactly(whole: int, part: int) -> int:
 def _delay(layer: Layer, reads: list[Stream]) -> int:
     """Registers between an engine's last issue cycle and the FIFO's write port."""
     latency = 1 if any(stream.fifo.ram == "block" for stream in reads) else 0
-    fixed = {"conv": 6, "mean": 6, "max": 5}
-    return fixed[layer.kind] if layer.kind in fixed else {"affine": 4, "add": 3, "concat": 2}[layer.kind] + latency
+    fixed = {"conv": 6, "mean": 6, "max": 5, "upsample": 3}
+    return (
+        fixed[layer.kind]
+        if layer.kind in fixed
+        else {"affine": 4, "add": 3, "concat": 2, "table": 2}[layer.kind] + latency
+    )
 
 
 def _window(network: Network, pipeline: Pipeline, layer: Layer, name: str) -> Window:
@@ -315,10 +321,17 @@ def _window(network: Network, pipeline: Pipeline, layer: Layer, name: str) -> Wi
     return Window(
         map_pixels=rows * cols,
         windows=_walk_windows(network, layer),
-        capacity=pipeline.buffers.get(name, least if _keeps_sums(layer) else least + 1),
+        capacity=pipeline.buffers.get(name, _repeats(layer, cols) + 1)
+        if layer.kind == "upsample"
+        else pipeline.buffers.get(name, least if _keeps_sums(layer) else least + 1),
         copy_cycles=_copy_cycles(network, pipeline, layer),
         read_latency=1 if pipeline.fifos[name].ram == "block" else 0,
     )
+
+
+def _repeats(layer: Layer, cols: int) -> int:
+    """Pixels that are given more than once before others: a row, or where rows are not repeated one."""
+    return cols if layer.factor.rows > 1 else 1
 
 
 def _keeps_sums(layer: Layer) -> bool:
@@ -330,6 +343,9 @@ def _walk_windows(network: Network, layer: Layer) -> list[set[int]]:
     rows, cols, _ = network.shapes[layer.inputs[0]]
     out_rows, out_cols, _ = network.shapes[layer.name]
     windows = []
+    if layer.kind == "upsample":
+        down, right = layer.factor
+        return [{y // down * cols + x // right} for y in range(out_rows) for x in range(out_cols)]
     for y in range(out_rows):
         for x in range(out_cols):
             taps = [

@@ -11,13 +11,29 @@ from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 
 KERNELS = ((1, 1), (1, 2), (1, 3), (3, 1), (3, 3), (2, 2), (5, 3), (2, 3), (1, 5), (4, 1))
 STRIDES = ((1, 1), (1, 1), (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (1, 3))
+FACTORS = ((2, 2), (2, 2), (1, 2), (2, 1), (3, 3), (1, 3), (3, 2))
 LARGEST_WORK_CYCLES = 800
+FUNCTIONS = (
+    "sigmoid",
+    "tanh",
+    "silu",
+    "hardsigmoid",
+    "hardswish",
+    "gelu",
+    "gelu_tanh",
+    "softplus",
+    "leaky_relu:0.01",
+    "leaky_relu:0.25",
+    "elu:1",
+    "clip:0:6",
+    "clip:-1:1",
+)
 
 
-def random_network(seed: int) -> Network:
-    """1 to 7 layers on a map of 1x1 to 9x9 with 1 to 8 channels."""
+def random_network(seed: int, more: tuple[str, ...] = ()) -> Network:
+    """1 to 7 layers on a map of 1x1 to 9x9 with 1 to 8 channels; `more` are kinds that not every network has."""
     rng = Random(f"network {seed}")
-    growth = _Growth(rng, Shape(_extent(rng), _extent(rng), rng.randint(1, 8)))
+    growth = _Growth(rng, Shape(_extent(rng), _extent(rng), rng.randint(1, 8)), more)
     count = rng.randint(1, 7)
     while len(growth.layers) < count:
         growth.step(count - len(growth.layers))
@@ -76,23 +92,31 @@ def random_engine(seed: int, network: Network) -> SimpleNamespace:
 
 def least_buffer(network: Network, layer: Layer) -> int:
     """The least capacity in pixels of a windowed layer's buffer."""
+    if layer.kind == "upsample":
+        return network.input_shape(layer).cols if layer.factor.rows > 1 else 1
     return (layer.kernel.rows - 1) * network.input_shape(layer).cols + layer.kernel.cols
 
 
 class _Growth:
     """A chain that grows at its tip, with side branches and joins, so that every layer but the last is read."""
 
-    def __init__(self, rng: Random, shape: Shape) -> None:
+    def __init__(self, rng: Random, shape: Shape, more: tuple[str, ...]) -> None:
         self.rng = rng
+        self.more = more
         self.layers: list[Layer] = []
         self.shapes = {INPUT: shape}
         self.tip = INPUT
 
     def step(self, room: int) -> None:
         """Add a layer, or a side layer and the join that reads it."""
-        way = self.rng.choices(("conv", "same", "affine", "max", "mean", "dense", "join"), (4, 4, 2, 2, 2, 1, 12))[0]
+        ways = ("conv", "same", "affine", "max", "mean", "dense", "join", *self.more)
+        way = self.rng.choices(ways, (4, 4, 2, 2, 2, 1, 12, *(8 for _ in self.more)))[0]
         if way == "join":
             self._join(room)
+        elif way == "upsample":
+            self._repeat()
+        elif way == "table":
+            self._add("table", (self.tip,), function=self.rng.choice(FUNCTIONS))
         else:
             self._grow(self.tip, way)
 
@@ -104,6 +128,13 @@ class _Growth:
         if kind == "conv":
             channels = shape.channels if way == "same" and rng.random() < 0.7 else rng.randint(1, 8)
         self._add(kind, (source,), kernel=kernel, stride=stride, padding=padding, channels=channels)
+
+    def _repeat(self) -> None:
+        """An upsample of a map that stays small."""
+        rows, cols, _ = self.shapes[self.tip]
+        factors = [factor for factor in FACTORS if rows * factor[0] <= 12 and cols * factor[1] <= 12]
+        if factors:
+            self._add("upsample", (self.tip,), factor=Size(*self.rng.choice(factors)))
 
     def _window(self, shape: Shape, way: str) -> tuple[Size, Size, Padding]:
         if way == "affine":

@@ -21,10 +21,10 @@ def with_relus(network, seed, share=0.4):
     return Network(network.name, network.input, tuple(layers), network.row_step)
 
 
-def random_student(seed, images=2):
+def random_student(seed, images=2, more=()):
     """Formats of 3 to 10 bits whose range is near the spread of what they hold, so that some results saturate."""
     rng = np.random.default_rng(seed)
-    network = with_relus(random_network(seed), seed)
+    network = with_relus(random_network(seed, more), seed)
     formats = {INPUT: LayerFormats(_format(rng, int(rng.integers(-2, 9)), bool(rng.integers(2))))}
     weights = {}
     for layer in network.layers:
@@ -33,6 +33,8 @@ def random_student(seed, images=2):
             _weigh(rng, network, layer, formats, weights, signed)
         else:
             finest = min(formats[name].out.fraction for name in layer.inputs)
+            if layer.kind == "table":
+                finest = min(max(finest, 3), 9)  # most functions end near 1
             formats[layer.name] = LayerFormats(_format(rng, finest + int(rng.integers(-2, 2)), signed))
     fmt = formats[INPUT].out
     pixels = rng.integers(fmt.low, fmt.high + 1, (images, *network.input))

@@ -164,8 +164,8 @@ def here(tmp_path, monkeypatch):
 
 
 def test_a_layer_that_no_machine_executes_is_told_before_anything_is_trained(here):
-    recipe = factory_of(here, "nn.Sigmoid()")
-    with pytest.raises(UnsupportedLayer, match=r"^layer 1: sigmoid is not supported; ReLU would do$"):
+    recipe = factory_of(here, "nn.Mish()")
+    with pytest.raises(UnsupportedLayer, match=r"^layer 1: mish is not supported; SiLU would do$"):
         codesign.codesign(recipe, here / "run", MACHINES[:1], workers=1)
     assert not (here / "run").exists()
 

@@ -52,8 +52,8 @@ def bits_of(seed: int) -> Precision:
     return Precision(rng.choice((8, 8, 4, 5, 16)), rng.choice((8, 8, 3, 6)), rng.choice((0, 0, 8, 13)))
 
 
-def some_of(seed: int) -> tuple[Network, LineEngine, Precision]:
-    network = executed(random_network(seed)) if seed % 2 else random_network(seed)
+def some_of(seed: int, more: tuple[str, ...] = ()) -> tuple[Network, LineEngine, Precision]:
+    network = executed(random_network(seed, more)) if seed % 2 else random_network(seed, more)
     return network, random_engine(seed, network), bits_of(seed)
 
 
@@ -82,6 +82,11 @@ def agree(network: Network, engine: LineEngine, bits: Precision) -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_three_frames_equal_the_oracles(seed: int) -> None:
     agree(*some_of(seed))
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_three_frames_with_tables_equal_the_oracles(seed: int) -> None:
+    agree(*some_of(seed, ("table", "upsample")))
 
 
 @pytest.mark.slow

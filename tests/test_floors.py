@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "reports": {"reports", "sim", "distill", "hw"},
     "pacemaker": {"pacemaker", "reports", "sim", "distill", "hw"},
 }
-DISTILL_MAY_KNOW = {"hw.errors", "hw.files", "hw.network", "hw.fixed"}
+DISTILL_MAY_KNOW = {"hw.errors", "hw.files", "hw.network", "hw.fixed", "hw.functions"}
 HEAVY = {"torch", "hls4ml", "matplotlib", "sklearn", "jinja2"}
 
 

@@ -283,6 +283,23 @@ def test_unsupported_layers_are_named(tmp_path):
     )
 
 
+def test_a_table_is_refused(tmp_path):
+    layers = (students.conv("a", INPUT, 2, (1, 1)), Layer("act", "table", ("a",), function="silu"))
+    with pytest.raises(UnsupportedLayer) as error:
+        generate(students.student_of(Network("net", Shape(4, 4, 2), layers), 0), tmp_path / "hls")
+    assert str(error.value) == (
+        "layer act: a table of silu is not generated for HLS, whose own tables round in another way; a ReLU would do, "
+        "or --target rtl"
+    )
+
+
+def test_an_upsample_is_refused(tmp_path):
+    layers = (students.conv("a", INPUT, 2, (1, 1)), Layer("twice", "upsample", ("a",), factor=Size(2, 2)))
+    with pytest.raises(UnsupportedLayer) as error:
+        generate(students.student_of(Network("net", Shape(4, 4, 2), layers), 0), tmp_path / "hls")
+    assert str(error.value) == ("layer twice: an upsample of 2x2 is not generated for HLS; --target rtl would do")
+
+
 def test_too_many_readers_are_refused(tmp_path):
     readers = [students.conv(f"c{number}", INPUT, 2, (1, 1)) for number in range(8)]
     joined = Layer("all", "concat", tuple(layer.name for layer in readers))

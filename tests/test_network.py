@@ -275,3 +275,56 @@ def test_an_unknown_kind_in_a_file_is_refused(tmp_path):
     with pytest.raises(BadInput) as error:
         read_json(tmp_path / "n.json", Network)
     assert str(error.value) == f"{tmp_path / 'n.json'}: Invalid enum value 'pool' - at `$.layers[0].kind`"
+
+
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        (
+            Layer("t", "table", (INPUT,)),
+            "layer t: table with the function none was found; one is wanted of a table, and of nothing else",
+        ),
+        (
+            Layer("t", "affine", (INPUT,), function="silu"),
+            "layer t: affine with the function silu was found; one is wanted of a table, and of nothing else",
+        ),
+        (
+            Layer("t", "table", (INPUT,), function="clip:2:1"),
+            "layer t: function clip:2:1: a lower bound below the upper one is wanted",
+        ),
+        (
+            Layer("u", "upsample", (INPUT,)),
+            "layer u: upsample of the factor (1, 1) was found; one beyond (1, 1) is wanted of an upsample, "
+            "and of nothing else",
+        ),
+        (
+            Layer("u", "affine", (INPUT,), factor=Size(2, 2)),
+            "layer u: affine of the factor (2, 2) was found; one beyond (1, 1) is wanted of an upsample, "
+            "and of nothing else",
+        ),
+        (
+            Layer("u", "upsample", (INPUT,), factor=Size(2, 2), stride=Size(1, 2)),
+            "layer u: kernel (1, 1), stride (1, 2) and padding (0, 0, 0, 0) were found; an upsample has a factor, "
+            "so none is wanted",
+        ),
+    ],
+)
+def test_functions_and_factors_where_they_do_not_belong_are_refused(layer, sentence):
+    with pytest.raises(BadInput) as error:
+        Network("n", Shape(2, 2, 1), (layer,))
+    assert str(error.value) == sentence
+
+
+def test_tables_and_upsamples_as_text_and_without_new_fields_on_older_ones():
+    layers = (
+        Layer("a", "conv", (INPUT,), 3),
+        Layer("t", "table", ("a",), function="leaky_relu:0.1"),
+        Layer("u", "upsample", ("t",), factor=Size(2, 3)),
+    )
+    assert str(Network("n", Shape(2, 2, 1), layers)) == (
+        "n: input 2x2x1\n"
+        "  a  conv 1x1  input -> 2x2x3\n"
+        "  t  table leaky_relu:0.1  a -> 2x2x3\n"
+        "  u  upsample 2x3  t -> 4x6x3"
+    )
+    assert msgspec.to_builtins(layers[0]).keys() == {"name", "kind", "inputs", "channels"}

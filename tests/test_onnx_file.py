@@ -7,6 +7,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+from onnx.reference import ReferenceEvaluator  # noqa: E402
 
 from hw.errors import BadInput, UnsupportedLayer  # noqa: E402
 from hw.network import Layer, Network, Padding, Shape, Size  # noqa: E402
@@ -138,8 +139,77 @@ def test_a_relu_of_what_others_read_too_is_a_layer(tmp_path):
     ]
 
 
+FUNCTIONS = [
+    ([node("LeakyRelu", ["x"])], "leaky_relu:0.01"),
+    ([node("LeakyRelu", ["x"], alpha=0.3)], "leaky_relu:0.3"),
+    ([node("Elu", ["x"])], "elu:1"),
+    ([node("Gelu", ["x"])], "gelu"),
+    ([node("Gelu", ["x"], approximate="tanh")], "gelu_tanh"),
+    ([node("Sigmoid", ["x"])], "sigmoid"),
+    ([node("Tanh", ["x"])], "tanh"),
+    ([node("HardSigmoid", ["x"], alpha=1 / 6)], "hardsigmoid"),
+    ([node("HardSwish", ["x"])], "hardswish"),
+    ([node("Softplus", ["x"])], "softplus"),
+    ([node("Clip", ["x", "low", "high"])], "clip:0:6"),
+    ([node("Sigmoid", ["x"], "s"), node("Mul", ["x", "s"])], "silu"),
+    ([node("Sigmoid", ["x"], "s"), node("Mul", ["s", "x"])], "silu"),
+    ([node("HardSigmoid", ["x"], "s", alpha=1 / 6), node("Mul", ["x", "s"])], "hardswish"),
+]
+
+
+@pytest.mark.parametrize(("nodes", "function"), FUNCTIONS)
+def test_activations_are_tables(tmp_path, nodes, function):
+    weights = {"low": np.float32(0), "high": np.float32(6)}
+    found = read(model(tmp_path, nodes, Shape(2, 2, 1), weights, opset=20))
+    assert [(layer.kind, layer.function, layer.inputs) for layer in found.layers] == [("table", function, ("input",))]
+
+
+ASYMMETRIC = {"coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+UPSAMPLES = [
+    (node("Resize", ["x", "", "twice"], **ASYMMETRIC), (2, 3)),
+    (node("Resize", ["x", "", "", "size"], **ASYMMETRIC), (2, 1)),
+    (node("Resize", ["x", "", "twice"]), (2, 3)),
+    (node("Resize", ["x", "", "twice"], nearest_mode="round_prefer_ceil"), (2, 3)),
+]
+
+
+@pytest.mark.parametrize(("resize", "factor"), UPSAMPLES)
+def test_nearest_resizes_by_whole_factors(tmp_path, resize, factor):
+    weights = {"twice": np.array([1, 1, 2, 3], np.float32), "size": np.array([1, 2, 8, 5])}
+    found = read(model(tmp_path, [resize], Shape(4, 5, 2), weights))
+    assert [(layer.kind, layer.factor, layer.inputs) for layer in found.layers] == [("upsample", factor, ("input",))]
+    # Onnx's own interpreter gives what repeating gives; it knows no round_prefer_ceil.
+    if resize.attribute and resize.attribute[0].s == b"round_prefer_ceil":
+        return
+    x = np.arange(40, dtype=np.float32).reshape(1, 2, 4, 5)
+    (got,) = ReferenceEvaluator(str(tmp_path / "net.onnx")).run(None, {"x": x})
+    assert np.array_equal(got, x.repeat(factor[0], 2).repeat(factor[1], 3))
+
+
+def test_an_upsample_of_an_old_opset(tmp_path):
+    old = node("Upsample", ["x", "twice"])
+    found = read(model(tmp_path, [old], Shape(4, 5, 2), {"twice": np.array([1, 1, 2, 2], np.float32)}, opset=9))
+    assert [(layer.kind, layer.factor) for layer in found.layers] == [("upsample", (2, 2))]
+
+
 REFUSED = [
-    (node("Sigmoid", ["x"], name="s"), "layer s: Sigmoid is not supported; known are Conv, Gemm, "),
+    (
+        node("Resize", ["x", "", "some"], name="r", **ASYMMETRIC),
+        "layer r: Resize by 1 x 1 x 1.5 x 2 is not supported",
+    ),
+    (
+        node("Resize", ["x", "", "some"], name="r", mode="linear"),
+        "layer r: Resize of linear, half_pixel, ",
+    ),
+    (
+        node("Resize", ["x", "", "some"], name="r", coordinate_transformation_mode="asymmetric"),
+        "layer r: Resize of nearest, asymmetric, round_prefer_floor is not supported; nearest, asymmetric, floor would",
+    ),
+    (node("Sin", ["x"], name="s"), "layer s: Sin is not supported; known are Conv, Gemm, "),
+    (node("HardSigmoid", ["x"], name="h"), "layer h: HardSigmoid of alpha 0.2 and beta 0.5 is not supported; alpha 1"),
+    (node("Clip", ["x", "low"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),
+    (node("Clip", ["x", "low", "low"], name="c"), "layer c: a Clip (function clip:0:0: a lower bound below the upper "),
+    (node("Mul", ["x", "x"], name="m"), "layer m: a Mul is not supported; x times its own Sigmoid (a SiLU) is known; "),
     (node("Conv", ["x", "w"], name="c", group=2), "layer c: a grouped or dilated conv is not supported; a dense "),
     (node("Add", ["x", "w"], name="a"), "layer a: an add of a constant is not supported; fold it into a conv's bias"),
     (node("Concat", ["x", "x"], name="k", axis=2), "layer k: a concat along axis 2 is not supported; a concat of "),
@@ -147,9 +217,13 @@ REFUSED = [
 ]
 
 
+some = np.array([1, 1, 1.5, 2], np.float32)
+
+
 @pytest.mark.parametrize(("refused", "sentence"), REFUSED, ids=lambda value: getattr(value, "op_type", ""))
 def test_what_no_machine_executes_is_named(tmp_path, refused, sentence):
-    path = model(tmp_path, [refused], Shape(4, 4, 2), {"w": weight(2, 1, 1, 1), "v": weight(3, 7)})
+    weights = {"w": weight(2, 1, 1, 1), "v": weight(3, 7), "low": np.float32(0), "some": some}
+    path = model(tmp_path, [refused], Shape(4, 4, 2), weights)
     with pytest.raises(UnsupportedLayer, match=f"^{re.escape(sentence)}"):
         read(path)
 

@@ -67,6 +67,29 @@ def test_the_exact_form_gives_the_integers_of_the_reference_in_every_layer(seed)
     assert_exact(random_student(seed, images=3))
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_the_exact_form_has_the_tables_of_the_reference(seed):
+    assert_exact(random_student(seed, images=2, more=("table", "upsample")))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_plain_tables_are_read_back_or_refused(seed, tmp_path):
+    student = random_student(seed, more=("table", "upsample"))
+    gelus = [layer for layer in student.network.layers if layer.function.startswith("gelu")]
+    if gelus:
+        with pytest.raises(UnsupportedLayer) as error:
+            onnx_out.write(student, tmp_path / "student.onnx")
+        assert str(error.value) == (
+            f"layer {gelus[0].name}: {gelus[0].function} is no operation of ONNX's opset 17; export with --exact, "
+            "which writes its table"
+        )
+        assert not list(tmp_path.iterdir())
+        return
+    onnx_out.write(student, tmp_path / "student.onnx")
+    found = onnx_file.read(tmp_path / "student.onnx")
+    assert found == msgspec.structs.replace(student.network, name="student")
+
+
 def test_the_random_students_cover_what_can_go_wrong():
     students = [random_student(seed) for seed in SEEDS]
     layers = [(student, layer) for student in students for layer in student.network.layers]

@@ -40,6 +40,12 @@ def test_stamps_equal_the_oracles(seed: int) -> None:
     expect_equal(network, random_pipeline(seed, network), frames=1 + seed % 3)
 
 
+@pytest.mark.parametrize("seed", range(60))
+def test_stamps_of_tables_equal_the_oracles(seed: int) -> None:
+    network = random_network(seed, ("table", "upsample"))
+    expect_equal(network, random_pipeline(seed, network), frames=1 + seed % 3)
+
+
 @pytest.mark.parametrize("seed", range(240, 400))
 def test_stamps_equal_the_oracles_where_source_and_sink_pause(seed: int) -> None:
     rng = Random(f"pauses {seed}")

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
-from random_networks import random_network
+from random_networks import FUNCTIONS, random_network
 from random_students import with_relus
 
 from distill import data as data_sets
@@ -16,7 +16,8 @@ from distill import quantize
 from distill import recipe as recipes
 from distill import run as distillation
 from distill import train as training_loop
-from hw.fixed import Format
+from hw import functions
+from hw.fixed import Format, LayerFormats
 from hw.network import INPUT, Layer, Network, Shape, Size
 from hw.passes import ensemble
 from hw.reference import forward, layer_outputs
@@ -67,6 +68,37 @@ def test_every_layer_of_the_twin_has_the_integers_of_the_reference(seed):
     for name, value in values_of(module, x).items():
         found = value * 2.0 ** student.fraction(name)
         assert np.array_equal(found, expected[name]), f"{name} of\n{student.network}"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tables_of_the_twin_have_the_integers_of_the_reference(seed):
+    network = with_relus(random_network(seed, ("table", "upsample")), seed)
+    module, student, x = twin(network, seed, bits=4 + seed % 7)
+    expected = layer_outputs(student, student.images)
+    for name, value in values_of(module, x).items():
+        found = value * 2.0 ** student.fraction(name)
+        assert np.array_equal(found, expected[name]), f"{name} of\n{student.network}"
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_gradients_of_a_table_are_those_of_its_function(function):
+    network = Network("n", Shape(1, 1, 4), (Layer("t", "table", (INPUT,), function=function),))
+    formats = {INPUT: LayerFormats(Format(8, 4)), "t": LayerFormats(Format(8, 5))}
+    module = quantize.FixedPoint(network, {}, formats).double()
+    points = [-1.5, -0.25, 0.75, 2.5]
+    x = torch.tensor(points, dtype=torch.float64).reshape(1, 4, 1, 1).requires_grad_()
+    module(x).sum().backward()
+    step = 1e-6
+    ends = [functions.values(function, np.array(points) + side) for side in (step, -step)]
+    np.testing.assert_allclose(x.grad.ravel().numpy(), (ends[0] - ends[1]) / (2 * step), atol=1e-6)
+
+
+def test_the_gradient_of_a_table_stops_at_saturation():
+    network = Network("n", Shape(1, 1, 2), (Layer("t", "table", (INPUT,), function="leaky_relu:0.5"),))
+    formats = {INPUT: LayerFormats(Format(8, 4)), "t": LayerFormats(Format(4, 1))}
+    x = torch.tensor([0.5, 3.0]).reshape(1, 2, 1, 1).requires_grad_()
+    quantize.FixedPoint(network, {}, formats)(x).sum().backward()
+    assert x.grad.ravel().tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize("seed", range(0, 80, 5))

@@ -1,11 +1,13 @@
 """The integer forward pass against loops over Python integers with fractions, which share nothing with it."""
 
+import math
 from fractions import Fraction
 from math import floor
 
 import numpy as np
 import pytest
 import random_students
+from random_networks import FUNCTIONS
 from random_students import random_student
 
 from hw import reference
@@ -54,10 +56,14 @@ def _exact(student, layer, values, r, c, k):
     if layer.kind == "concat":
         joined = [x * u for name, u in zip(layer.inputs, unit, strict=True) for x in values[name][r][c]]
         return joined[k]
+    if layer.kind == "upsample":
+        return first[r // layer.factor.rows][c // layer.factor.cols][k] * unit[0]
     if layer.kind in ("max", "mean"):
         seen = [pixel[k] for _, _, pixel in _window(layer, first, r, c)]
         chosen = max(seen) if layer.kind == "max" else Fraction(sum(seen), layer.kernel.rows * layer.kernel.cols)
         return chosen * unit[0]
+    if layer.kind == "table":
+        return _function(layer.function, first[r][c][k] * unit[0])
     weight = student.integers[f"{layer.name}.weight"].tolist()
     total = student.integers[f"{layer.name}.bias"].tolist()[k] if f"{layer.name}.bias" in student.integers else 0
     if layer.kind == "affine":
@@ -66,6 +72,35 @@ def _exact(student, layer, values, r, c, k):
         for i, j, pixel in _window(layer, first, r, c):
             total += sum(x * weight[i][j][channel][k] for channel, x in enumerate(pixel))
     return total * unit[0] * _unit(student.formats[layer.name].weight)
+
+
+def _function(word, x):
+    """The function in fractions where they hold it, else by Python's own floats; its definition in a book."""
+    name, *numbers = word.split(":")
+    numbers = [float(number) for number in numbers]
+    if name == "leaky_relu":
+        return x if x >= 0 else x * Fraction(numbers[0])
+    if name == "clip":
+        return min(max(x, Fraction(numbers[0])), Fraction(numbers[1]))
+    hard = min(max(x + 3, Fraction(0)), Fraction(6)) / 6
+    if name in ("hardsigmoid", "hardswish"):
+        return hard if name == "hardsigmoid" else x * hard
+    return Fraction(_smooth(name, numbers, float(x)))
+
+
+def _smooth(name, numbers, x):
+    if name == "elu":
+        return x if x > 0 else numbers[0] * (math.exp(x) - 1)
+    if name == "gelu":
+        return x * math.erfc(-x / math.sqrt(2)) / 2
+    if name == "softplus":
+        return max(x, 0) + math.log1p(math.exp(-abs(x)))
+    if name == "tanh":
+        return math.tanh(x)
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)
+    z = 2 * inner if name == "gelu_tanh" else x
+    logistic = 1 / (1 + math.exp(-z)) if z > -700 else 0.0
+    return logistic if name == "sigmoid" else x * logistic
 
 
 def _unit(fmt):
@@ -88,6 +123,20 @@ def test_every_layer_gives_the_integers_of_a_naive_implementation(seed):
     for n, image in enumerate(student.images.tolist()):
         for name, expected in naive_outputs(student, image).items():
             assert found[name][n].tolist() == expected, f"{name} of\n{student.network}"
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_tables_give_the_integers_of_their_functions(seed):
+    student = random_student(seed, more=("table", "upsample"))
+    found = layer_outputs(student, student.images)
+    for n, image in enumerate(student.images.tolist()):
+        for name, expected in naive_outputs(student, image).items():
+            assert found[name][n].tolist() == expected, f"{name} of\n{student.network}"
+
+
+def test_the_random_students_have_every_function():
+    layers = [layer for seed in range(40) for layer in random_student(seed, more=("table", "upsample")).network.layers]
+    assert {layer.function for layer in layers if layer.kind == "table"} == set(FUNCTIONS)
 
 
 def wide_student(monkeypatch, bits, seed):

@@ -20,6 +20,9 @@ from hw.student import lifted
 from sim import cosim, folding
 from sim.pipeline import ALWAYS, Handshakes
 
+MORE = ("table", "upsample")
+"""Kinds that not every random student has."""
+
 
 def needs(simulator):
     """Skip where the simulator is missing, but not in CI."""
@@ -46,6 +49,14 @@ def expect_exact(student, pipeline, frames=3, handshakes=ALWAYS, simulator="icar
 @pytest.mark.parametrize("seed", range(100))
 def test_random_students_are_exact(seed):
     student = random_student(seed, images=3)
+    pipeline = random_pipeline(seed, student.network)
+    expect_exact(student, pipeline, frames=(1, 3)[seed % 2], handshakes=pauses(seed) if seed % 4 > 1 else ALWAYS)
+
+
+@needs("icarus")
+@pytest.mark.parametrize("seed", range(12))
+def test_random_students_of_more_kinds_are_exact(seed):
+    student = random_student(seed, images=3, more=MORE)
     pipeline = random_pipeline(seed, student.network)
     expect_exact(student, pipeline, frames=(1, 3)[seed % 2], handshakes=pauses(seed) if seed % 4 > 1 else ALWAYS)
 
@@ -161,9 +172,9 @@ def test_a_whole_student_is_exact_under_verilator():
 
 
 @needs("verilator")
-@pytest.mark.parametrize("seed", range(0, 24, 2))
-def test_designs_are_clean_under_verilators_lint(seed, tmp_path):
-    student = random_student(seed, images=1)
+@pytest.mark.parametrize(("seed", "more"), [*((seed, ()) for seed in range(0, 24, 2)), (2, MORE), (5, MORE), (7, MORE)])
+def test_designs_are_clean_under_verilators_lint(seed, more, tmp_path):
+    student = random_student(seed, images=1, more=more)
     design = rtl.write(student, random_pipeline(seed, student.network), tmp_path)
     command = ["verilator", "--lint-only", "-Wall", "--top-module", "student", *design.sources]
     done = subprocess.run(command, cwd=design.folder, capture_output=True, text=True)
@@ -236,6 +247,13 @@ MUTANTS = {
         "assign prior = fresh ? '0 : same ? latest : stored;",
         "assign prior = same ? latest : stored;",
     ),
+    "a table's word of the place before": ("pm_table.sv", "rom[value]", "rom[value - 1'b1]"),
+    "a row of an upsample freed a turn early": (
+        "pm_upsample.sv",
+        "last & pixel_ends & row_leaves",
+        "last & pixel_ends",
+    ),
+    "a row of an upsample given on": ("pm_upsample.sv", ": back ? at_row : moved", ": moved"),
     "block RAM as fast as a table": ("pm_window.sv", "ends <= free & ~rst;", "ends <= rd_en & ~rst;"),
 }
 
@@ -256,7 +274,7 @@ def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
     monkeypatch.setattr(cosim, "run_bench", faulty)
     seen = 0
     for seed in range(60):
-        student = random_student(seed, images=2)
+        student = random_student(seed, images=2, more=MORE)
         verdict = cosim.check(student, random_pipeline(seed, student.network), student.images)
         seen += not verdict.exact
     assert any(changed)

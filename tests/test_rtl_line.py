@@ -100,12 +100,36 @@ NETWORKS = {
     "means that overlap": Network(
         "means that overlap", Shape(6, 7, 3), (pool("m", INPUT, "mean", (3, 2), (1, 2)), conv("b", "m", 3, (1, 1)))
     ),
+    "tables": Network(
+        "tables",
+        Shape(5, 6, 3),
+        (
+            Layer("first", "table", (INPUT,), function="tanh"),
+            conv("a", "first", 5, (1, 3)),
+            Layer("soft", "table", ("a",), function="hardswish"),
+            Layer("leaky", "table", ("a",), function="leaky_relu:0.25"),
+            Layer("add", "add", ("soft", "leaky")),
+            Layer("cut", "table", ("add",), function="clip:0:6", relu=True),
+        ),
+    ),
+    "upsamples": Network(
+        "upsamples",
+        Shape(4, 3, 2),
+        (
+            conv("a", INPUT, 5, (1, 3)),
+            Layer("twice", "upsample", ("a",), factor=Size(2, 2)),
+            conv("b", "twice", 3, (3, 3), relu=True),
+            Layer("wide", "upsample", ("b",), factor=Size(1, 3), relu=True),
+            Layer("high", "upsample", ("wide",), factor=Size(3, 1)),
+        ),
+    ),
     "classifier": Network(
         "classifier",
         Shape(6, 6, 2),
         residual(pool("mean", "add", "mean", (6, 6), (6, 6)), conv("dense", "mean", 5, (1, 1))),
     ),
 }
+MORE = ("table", "upsample")
 PLAIN = LineEngine("plain", 4, 2, 4000, 4000, 4.0, 10, 100.0)
 MACHINES = {
     "two channels": {},
@@ -195,13 +219,13 @@ def random_machine(seed, network):
     )
 
 
-def random_case(seed):
-    made = narrowed(lifted(random_student(seed, images=2)))
+def random_case(seed, more=()):
+    made = narrowed(lifted(random_student(seed, images=2, more=more)))
     return made, random_machine(seed, made.network)
 
 
-def expect_exact_or_refused(seed):
-    made, given = random_case(seed)
+def expect_exact_or_refused(seed, more=()):
+    made, given = random_case(seed, more)
     try:
         expect_exact(made, given)
     except (DoesNotFit, UnsupportedLayer):
@@ -212,6 +236,12 @@ def expect_exact_or_refused(seed):
 @pytest.mark.parametrize("seed", range(40))
 def test_random_students_on_random_machines(seed):
     expect_exact_or_refused(seed)
+
+
+@needs("icarus")
+@pytest.mark.parametrize("seed", range(8))
+def test_random_students_of_more_kinds_on_random_machines(seed):
+    expect_exact_or_refused(seed, MORE)
 
 
 @needs("icarus")
@@ -343,6 +373,8 @@ MUTANTS = {
         "bias_address <= weights;",
     ),
     "a sum kept from the window before": ("pl_array.sv", "fresh_3 ? '0 : kept[place]", "kept[place]"),
+    "an upsample that never repeats": ("pl_steps.sv", "last_chunk && pixel_ends)", "last_chunk)"),
+    "the first table for all": ("pl_array.sv", "{layer[F_TABLE], merged", "{N'(0), merged"),
     "rounding down": ("pl_requantise.sv", " + half) >>> right", ") >>> right"),
     "no saturation below": ("pl_requantise.sv", "(moved < WORK'(low)) ? low[7:0] : ", ""),
     "bytes in the next bank's row": (
@@ -367,7 +399,13 @@ def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
         return run_bench(folder, sources, simulator)
 
     monkeypatch.setattr(cosim_engine, "run_bench", faulty)
-    cases = [("classifier", "tiles"), ("wide padding", "bursts"), ("means", "no prefetch"), ("3x3", "small")]
+    cases = [
+        ("tables", "tiles"),
+        ("classifier", "tiles"),
+        ("wide padding", "bursts"),
+        ("means", "no prefetch"),
+        ("3x3", "small"),
+    ]
     verdicts = []
     for network, of in cases:
         made = student(NETWORKS[network])

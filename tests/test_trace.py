@@ -245,7 +245,7 @@ def named(part):
     return module
 
 
-KNOWN = "only conv, batch norm, ReLU, add, concat, pooling, mean, flatten and linear are known"
+KNOWN = "only conv, batch norm, activations, add, concat, pooling, mean, upsampling, flatten and linear are known"
 
 
 @pytest.mark.parametrize(
@@ -259,10 +259,18 @@ KNOWN = "only conv, batch norm, ReLU, add, concat, pooling, mean, flatten and li
             nn.Conv2d(4, 4, 3, dilation=(1, 2), padding=2),
             "layer odd: dilation (1, 2) is not supported; a larger kernel without dilation would do",
         ),
-        (nn.Sigmoid(), "layer odd: sigmoid is not supported; ReLU would do"),
-        (nn.SiLU(), "layer odd: silu is not supported; ReLU would do"),
-        (nn.GELU(), "layer odd: gelu is not supported; ReLU would do"),
-        (nn.LeakyReLU(), "layer odd: leaky_relu is not supported; ReLU would do"),
+        (nn.Mish(), "layer odd: mish is not supported; SiLU would do"),
+        (nn.PReLU(), "layer odd: prelu is not supported; LeakyReLU, whose slope is one number, would do"),
+        (nn.SELU(), "layer odd: selu is not supported; ELU would do"),
+        (
+            nn.Softplus(beta=2),
+            "layer odd: softplus of beta 2 and threshold 20 is not supported; beta 1 and threshold 20 would do",
+        ),
+        (
+            nn.LeakyReLU(float("nan")),
+            "layer odd: leaky_relu (function leaky_relu:nan: behind leaky_relu one finite number is wanted, each "
+            "behind a colon as in leaky_relu:0.01) is not supported; other numbers, or a ReLU, would do",
+        ),
         (nn.GroupNorm(2, 4), "layer odd: group_norm is not supported; batch norm would do"),
         (nn.AdaptiveMaxPool2d(1), f"layer odd: adaptive_max_pool2d is not supported; {KNOWN}"),
         (
@@ -296,8 +304,101 @@ def test_a_layer_that_no_machine_executes_is_refused_by_name(part, sentence):
 
 
 @pytest.mark.parametrize(
+    ("part", "function"),
+    [
+        (nn.LeakyReLU(), "leaky_relu:0.01"),
+        (nn.LeakyReLU(0.2, inplace=True), "leaky_relu:0.2"),
+        (nn.Sigmoid(), "sigmoid"),
+        (nn.Tanh(), "tanh"),
+        (nn.SiLU(), "silu"),
+        (nn.SiLU(inplace=True), "silu"),
+        (nn.Hardswish(), "hardswish"),
+        (nn.Hardsigmoid(), "hardsigmoid"),
+        (nn.GELU(), "gelu"),
+        (nn.GELU(approximate="tanh"), "gelu_tanh"),
+        (nn.ELU(), "elu:1"),
+        (nn.ELU(0.5), "elu:0.5"),
+        (nn.Softplus(), "softplus"),
+        (nn.ReLU6(), "clip:0:6"),
+        (nn.Hardtanh(), "clip:-1:1"),
+        (nn.Hardtanh(-0.5, 2), "clip:-0.5:2"),
+    ],
+)
+def test_activations_are_tables_of_their_functions(part, function):
+    module = nn.Sequential()
+    module.add_module("first", nn.Conv2d(3, 4, 1))
+    module.add_module("act", part)
+    nn.init.normal_(module.first.weight, 0, 2)
+    found = agrees(module, MAP).output
+    assert (found.kind, found.function, found.inputs) == ("table", function, ("first",))
+    assert found.name.startswith("act.")
+
+
+@pytest.mark.parametrize(
+    ("compose", "factor"),
+    [
+        (lambda m, x: nn.Upsample(scale_factor=2)(m.a(x)), (2, 2)),
+        (lambda m, x: nn.UpsamplingNearest2d(scale_factor=3)(m.a(x)), (3, 3)),
+        (lambda m, x: nn.Upsample(size=(8, 6))(m.a(x)), (2, 1)),
+        (lambda m, x: F.interpolate(m.a(x), scale_factor=(1, 3)), (1, 3)),
+        (lambda m, x: F.interpolate(m.a(x), size=(12, 12), mode="nearest-exact"), (3, 2)),
+        (lambda m, x: F.interpolate(m.a(x), scale_factor=2.0, recompute_scale_factor=True), (2, 2)),
+    ],
+)
+def test_nearest_upsampling_by_whole_factors(compose, factor):
+    found = agrees(Parts(compose), MAP).output
+    assert (found.kind, found.factor) == ("upsample", factor)
+
+
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [
+        (F.leaky_relu, "leaky_relu:0.01"),
+        (lambda x: F.leaky_relu(x, negative_slope=0.3), "leaky_relu:0.3"),
+        (torch.sigmoid, "sigmoid"),
+        (torch.tanh, "tanh"),
+        (F.silu, "silu"),
+        (F.hardswish, "hardswish"),
+        (F.gelu, "gelu"),
+        (F.relu6, "clip:0:6"),
+        (lambda x: x.clamp(-2, 3), "clip:-2:3"),
+        (lambda x: torch.clamp(x, max=1, min=0), "clip:0:1"),
+    ],
+)
+def test_functional_activations_are_tables_too(function, word):
+    assert agrees(Parts(lambda m, x: function(m.a(x))), MAP).output.function == word
+
+
+def test_a_relu_behind_a_table_is_the_tables():
+    found = agrees(Parts(lambda m, x: F.relu(torch.tanh(m.a(x)))), MAP)
+    assert [(layer.kind, layer.relu) for layer in found.layers] == [("conv", False), ("table", True)]
+
+
+@pytest.mark.parametrize(
     ("compose", "sentence"),
     [
+        (
+            lambda m, x: F.interpolate(m.a(x), scale_factor=2, mode="bilinear"),
+            "layer upsample_bilinear2d: upsample_bilinear2d is not supported; "
+            "nearest upsampling by whole factors would do",
+        ),
+        (
+            lambda m, x: F.interpolate(m.a(x), size=(6, 6)),
+            "layer upsample_nearest2d: upsampling of 4x6 to 6x6 is not supported; whole factors would do",
+        ),
+        (
+            lambda m, x: F.interpolate(m.a(x), scale_factor=2.1),
+            "layer upsample_nearest2d: upsampling of 4x6 to 8x12 is not supported; whole factors would do",
+        ),
+        (
+            lambda m, x: F.pixel_shuffle(m.a(x), 2),
+            "layer pixel_shuffle: pixel_shuffle is not supported; "
+            "nearest upsampling by whole factors would do with a conv behind it",
+        ),
+        (
+            lambda m, x: m.a(x).clamp(max=1),
+            "layer clamp: a clamp of one bound is not supported; two bounds, or a ReLU, would do",
+        ),
         (
             lambda m, x: m.c(m.a(x)) * m.a(x),
             "layer mul: mul is not supported; a 1x1 conv or batch norm would do",

@@ -157,7 +157,22 @@ def _node(student: Student, layer: Layer, names: Mapping[str, str]) -> Attribute
         return common | {"class_name": "Merge", "op": "add"}
     if layer.kind in ("mean", "max"):
         return common | _pool(student, layer)
-    raise UnsupportedLayer(
+    raise refusal(layer)
+
+
+def refusal(layer: Layer) -> UnsupportedLayer:
+    """Of a kind that is not generated."""
+    if layer.kind == "table":
+        return UnsupportedLayer(
+            f"layer {layer.name}: a table of {layer.function} is not generated for HLS, whose own tables round in "
+            "another way; a ReLU would do, or --target rtl"
+        )
+    if layer.kind == "upsample":
+        return UnsupportedLayer(
+            f"layer {layer.name}: an upsample of {layer.factor.rows}x{layer.factor.cols} is not generated for HLS; "
+            "--target rtl would do"
+        )
+    return UnsupportedLayer(
         f"layer {layer.name}: {layer.kind} is not generated for HLS; "
         "a convolution of each input and an add compute the same"
     )

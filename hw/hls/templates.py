@@ -30,9 +30,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.errors import UnsupportedLayer
 from hw.hls import reuse
 from hw.hls.backends import ADDERS, AUTO, LATENCY, Strategy
+from hw.hls.layers import refusal
 from hw.hls.passes import row_selector
 from hw.network import INPUT, Edge, Layer, Network, Shape, Size
 
@@ -157,8 +157,8 @@ class _Builder:
 
     def add(self, layer: Layer, factor: int, strategy: str) -> None:
         """The process of a layer, a padding before it and a clone behind it."""
-        if layer.kind == "concat":
-            raise UnsupportedLayer(f"layer {layer.name}: {layer.kind} is not generated for HLS")
+        if layer.kind in ("concat", "table", "upsample"):
+            raise refusal(layer)
         inputs = tuple(self.read_from[source, layer.name] for source in layer.inputs)
         if any(layer.padding):
             inputs = (self._pad(layer, inputs[0]),)

@@ -5,6 +5,7 @@ from math import isqrt
 
 import numpy as np
 
+from hw import functions
 from hw.accelerator import Engine, Pipeline
 from hw.errors import UnsupportedLayer
 from hw.fit import window_pixels
@@ -26,7 +27,7 @@ class Instance:
 
 
 def instance(student: Student, pipeline: Pipeline, layer: Layer, name: str) -> Instance:
-    """The engine of a layer; its ROMs are `<name>_weights.hex` and `<name>_biases.hex`."""
+    """The engine of a layer; its ROMs are `<name>_weights.hex` and `<name>_biases.hex`, or `<name>_table.hex`."""
     engine = pipeline.engines[layer.name]
     if layer.kind == "conv":
         return _conv(student, pipeline, layer, engine, name)
@@ -34,6 +35,10 @@ def instance(student: Student, pipeline: Pipeline, layer: Layer, name: str) -> I
         return _affine(student, pipeline, layer, engine, name)
     if layer.kind in ("add", "concat"):
         return Instance("pm_join", engine, _join(student, pipeline, layer, engine))
+    if layer.kind == "table":
+        return _table(student, pipeline, layer, engine, name)
+    if layer.kind == "upsample":
+        return Instance("pm_upsample", engine, _upsample(student, pipeline, layer, engine))
     return Instance("pm_mean" if layer.accumulates else "pm_pool", engine, _pool(student, pipeline, layer, engine))
 
 
@@ -115,6 +120,41 @@ def _affine(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, 
     weight = student.integers[f"{layer.name}.weight"].reshape(-1, engine.pe)
     bias = student.integers[f"{layer.name}.bias"].reshape(-1, engine.pe)
     return Instance("pm_affine", engine, parameters, _roms(student, layer, name, weight, bias, sums))
+
+
+def _table(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, name: str) -> Instance:
+    source, out = student.formats[layer.inputs[0]].out, student.formats[layer.name].out
+    parameters = table_widths(student.network, layer, source, out)
+    parameters |= {
+        "LATENCY": _latency(pipeline, layer.inputs[0], layer),
+        "PE": engine.pe,
+        "TABLE": f'"{name}_table.hex"',
+    }
+    words = functions.rom(layer.function, source, out).reshape(-1, 1)
+    return Instance("pm_table", engine, parameters, {f"{name}_table.hex": hex_words(words, out.width)})
+
+
+def table_widths(network: Network, layer: Layer, source: Format, out: Format) -> Parameters:
+    """A table's channels and the bits of what it reads and makes."""
+    return {"CHANNELS": network.shapes[layer.name].channels, "IN_BITS": source.width, "OUT_BITS": out.width}
+
+
+def _upsample(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine) -> Parameters:
+    return {
+        **upsample_sizes(student.network, layer),
+        "CAPACITY": window_pixels(student.network, pipeline, layer),
+        "PE": engine.pe,
+        **_input(student, pipeline, layer),
+        "SHIFT": student.fraction(layer.inputs[0]) - student.fraction(layer.name),
+        **_result(student, layer),
+    }
+
+
+def upsample_sizes(network: Network, layer: Layer) -> Parameters:
+    """Sizes of an upsample's input, and its factor."""
+    rows, cols, channels = network.input_shape(layer)
+    sizes = {"ROWS": rows, "COLS": cols, "CHANNELS": channels}
+    return {**sizes, "FACTOR_ROWS": layer.factor.rows, "FACTOR_COLS": layer.factor.cols}
 
 
 def _products(student: Student, layer: Layer, sums: Format, name: str) -> Parameters:

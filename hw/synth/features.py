@@ -58,6 +58,10 @@ def parts(module: str, parameters: Parameters, family: str) -> Parts:
         return _mean(p, parameters, family)
     if module == "pm_pool":
         return _pool(p, parameters, family)
+    if module == "pm_table":
+        return _table(p, family)
+    if module == "pm_upsample":
+        return _upsample(p, family)
     return _fifo(p, family)
 
 
@@ -239,6 +243,46 @@ def _join(p: Mapping[str, int], parameters: Parameters, family: str) -> Parts:
         _sum(found, "total", inputs, p["SUM_BITS"], pe)
         found.add("choice", lut=pe * p["IN_BITS"] * inputs)
     _requantise(found, pe, p["SUM_BITS"], p, p["SHIFT"])
+    return found
+
+
+def _table(p: Mapping[str, int], family: str) -> Parts:
+    """A ROM a PE, which is read into a register."""
+    found = Parts("table")
+    ii, pe, words = p["CHANNELS"] // p["PE"], p["PE"], 1 << p["IN_BITS"]
+    steps = bits_of(ii) if ii > 1 else 0
+    found.add("one", lut=1 if steps else 0, ff=1)
+    found.add("steps", lut=steps, ff=steps)
+    found.add("later", ff=p["LATENCY"])
+    made = memory(family, words, p["OUT_BITS"], rom=True, synchronous=True)
+    found.weight_bram18 += pe * made.bram18
+    # Block RAM takes in both registers.
+    found.add("value", ff=pe * p["IN_BITS"])
+    if made.bram18:
+        found.add("result_block", ff=pe * p["OUT_BITS"])
+    else:
+        found.add("rom", lut=pe * p["OUT_BITS"])
+        found.add("rom_words", lut=pe * p["OUT_BITS"] * words / 12)
+        found.add("result", ff=pe * p["OUT_BITS"])
+    return found
+
+
+def _upsample(p: Mapping[str, int], family: str) -> Parts:
+    """A ring of a row or a few pixels, and counters of repeats."""
+    found = Parts("upsample")
+    ii, pe = p["CHANNELS"] // p["PE"], p["PE"]
+    index = (p["COLS"] + p["CAPACITY"]).bit_length() + 2
+    found.add("window", lut=1, ff=1)
+    found.add("index", lut=index, ff=index)
+    address = bits_of(p["CAPACITY"] * ii)
+    found.add("place", lut=_moved(p["CAPACITY"] * ii, address), ff=address)
+    found.add("later", ff=p["LATENCY"] * (address + 2))
+    counted = sum(bits_of(n) for n in (ii, ii, p["COLS"], p["FACTOR_ROWS"], p["FACTOR_COLS"]) if n > 1)
+    found.add("counters", lut=counted, ff=counted)
+    none = {"STRIDE_ROWS": 1, "STRIDE_COLS": 1, "KERNEL_ROWS": 1, "KERNEL_COLS": 1, "TOP": 0, "LEFT": 0}
+    whole = {**p, **none, "OUT_ROWS": p["ROWS"], "OUT_COLS": p["COLS"]}
+    _ring(found, whole, family, ii, pe * p["IN_BITS"], 1, index, 1)
+    _requantise(found, pe, p["IN_BITS"] + 1, p, p["SHIFT"])
     return found
 
 

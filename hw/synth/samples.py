@@ -109,6 +109,10 @@ def _layers(rng: Random, kind: str, shape: Shape) -> tuple[Layer, ...]:
     if kind in ("add", "concat"):
         joined: Literal["add", "concat"] = "add" if kind == "add" else "concat"
         return (Layer("a", "affine", (INPUT,)), Layer("e", joined, ("a", INPUT)))
+    if kind == "table":
+        return (Layer("e", "table", (INPUT,), function=rng.choice(("hardswish", "leaky_relu:0.1", "silu"))),)
+    if kind == "upsample":
+        return (Layer("e", "upsample", (INPUT,), factor=Size(*rng.choice(((2, 2), (2, 2), (1, 2), (3, 3), (4, 4))))),)
     if kind == "max":
         kernel = rng.choice(((2, 2), (3, 3), (1, 2), (1, 3)))
         return (Layer("e", "max", (INPUT,), kernel=Size(*kernel), stride=Size(*rng.choice(((1, 1), kernel)))),)
@@ -150,7 +154,8 @@ def drawn_student(
     ROMs in logic take fewer LUTs for a bell, since the high bits of most weights are equal.
     """
     numbers = np.random.default_rng(rng.getrandbits(32))
-    signed = rng.random() < 0.25
+    # Of numbers without sign most activations are the identity, which is no ROM.
+    signed = rng.random() < 0.25 or network.output.kind == "table"
     source = Format(activation_bits, 0, signed)
     formats = {INPUT: LayerFormats(source)}
     integers: dict[str, Integers] = {}

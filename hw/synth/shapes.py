@@ -95,6 +95,9 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
         return "pm_join", _join(widths, pipeline, layer, folding)
     out, source = widths.formats[layer.name].out, widths.formats[layer.inputs[0]].out
     latency = pipeline.fifos[str(Edge(layer.inputs[0], layer.name))].read_latency_cycles
+    if layer.kind == "table":
+        widths_of = engines.table_widths(widths.network, layer, source, out)
+        return "pm_table", {**widths_of, "PE": folding.pe, "LATENCY": latency}
     common: Parameters = {
         "PE": folding.pe,
         "IN_BITS": source.width,
@@ -107,6 +110,10 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
         common |= _sums(widths, layer)
     if layer.kind == "affine":
         return "pm_affine", {**common, "CHANNELS": widths.network.shapes[layer.name].channels}
+    if layer.kind == "upsample":
+        common |= engines.upsample_sizes(widths.network, layer)
+        common |= {"CAPACITY": fit.window_pixels(widths.network, pipeline, layer)}
+        return "pm_upsample", {**common, "SHIFT": source.fraction - out.fraction}
     common |= engines.geometry(widths.network, layer)
     if layer.accumulates:
         return "pm_mean", {**common, **_division(widths, layer)}

@@ -90,7 +90,7 @@ def _uses(network: Network, precision: Precision, table: Table, pe: int, simd: i
     machine = msgspec.structs.replace(_ANY, pe=pe, simd=simd, lanes=lanes)
     arithmetic, bits = 0.0, {"line_memory": 0, "weight_memory": 0}
     for action in energy.actions(network, machine, dict.fromkeys(KINDS, 0), precision):
-        if action.what in ("add", "multiply"):
+        if action.what in ("add", "multiply") or action.part == "table_read":  # whose capacity is the network's
             arithmetic += action.amount * energy.action_pj(table, action)
         elif action.what == "sram":
             bits[action.part.rpartition("_")[0]] += action.amount * action.bits

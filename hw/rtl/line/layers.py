@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from hw import functions
 from hw.accelerator import LineEngine
 from hw.errors import BadInput, PacemakerError, UnsupportedLayer
 from hw.network import Layer, Network
@@ -20,8 +21,8 @@ MOST_ALIGN = 20
 """Bits by which an add may shift an input to the finer one's grid; more would leave the sum's bits."""
 MOST_RIGHT, MOST_LEFT = 34, 8
 """Shifts of a sum beyond which every result is 0, or saturated."""
-KINDS = ("conv", "affine", "add", "max", "mean", "sums")
-"""As `pl_fields.sv` numbers them; a concat is an add of which every channel has one input."""
+KINDS = ("conv", "affine", "add", "max", "mean", "sums", "table")
+"""As `pl_fields.sv` numbers them; a concat is an add of which every channel has one input, an upsample one of one."""
 
 
 class Port(NamedTuple):
@@ -173,14 +174,30 @@ def word(student: Student, engine: LineEngine, layer: Layer, first_sum: int) -> 
         "DROP": mean["DROP"],
         "ZERO": mean["ZERO"],
         "SUMS": first_sum,
+        "TABLE": tables(student).index(layer.name) if layer.kind == "table" else 0,
+        "REPEAT": layer.factor.cols,
     }
     return Word(numbers, _ports(student, engine, layer), mean["ADDEND"], mean["MULTIPLIER"], mean["WORK_BITS"])
+
+
+def tables(student: Student) -> list[str]:
+    """The layers that look up, in order."""
+    return [layer.name for layer in student.network.layers if layer.kind == "table"]
+
+
+def table_bytes(student: Student, layer: Layer) -> list[int]:
+    """What a table says of each byte; of those that its input never holds, the word of the nearest that it does."""
+    source, out = student.formats[layer.inputs[0]].out, student.formats[layer.name].out
+    read = np.arange(256)
+    read = np.where(read < 128, read, read - 256) if source.signed else read
+    found = functions.looked_up(layer.function, np.clip(read, source.low, source.high), source, out)
+    return [int(number) & 255 for number in found]
 
 
 def _kind(layer: Layer) -> str:
     if layer.accumulates:
         return "sums"
-    return "add" if layer.kind == "concat" else layer.kind
+    return "add" if layer.kind in ("concat", "upsample") else layer.kind
 
 
 def _ports(student: Student, engine: LineEngine, layer: Layer) -> tuple[Port, ...]:
@@ -218,7 +235,7 @@ def _spanned(span: int, products: int, simd: int) -> int:
 
 def _shifts(student: Student, layer: Layer) -> tuple[int, int]:
     """Fraction bits of a sum to drop, or to add."""
-    if layer.kind == "mean":
+    if layer.kind in ("mean", "table"):
         return 0, 0
     if layer.kind in ("conv", "affine"):
         fraction = student.product_fraction(layer)

@@ -9,7 +9,8 @@ module pl_array
     parameter int PE = 1,
     parameter int SIMD = 1,
     parameter int SUM_WORDS = 1,    // PE sums of means each
-    parameter int WORK_BITS = 32
+    parameter int WORK_BITS = 32,
+    parameter int TABLES = 0        // of 256 bytes each
 ) (
     input  logic                                clk,
     input  logic                                rst,
@@ -39,11 +40,12 @@ module pl_array
     localparam int WIDE = (WORK_BITS > SUM_BITS) ? WORK_BITS + 1 : SUM_BITS + 1;
     localparam int PLACE_BITS = (SUM_WORDS > 1) ? $clog2(SUM_WORDS) : 1;
     localparam int WORD_BITS = (PE * SIMD > 1) ? $clog2(PE * SIMD) : 1;
-    logic is_affine, is_conv, is_max, is_sums, divides;
+    logic is_affine, is_conv, is_max, is_sums, is_table, divides;
     assign is_conv = layer[F_KIND] == N'(CONV);
     assign is_affine = layer[F_KIND] == N'(AFFINE);
     assign is_max = layer[F_KIND] == N'(MAX);
     assign is_sums = layer[F_KIND] == N'(SUMS);
+    assign is_table = layer[F_KIND] == N'(TABLE);
     assign divides = is_sums || layer[F_KIND] == N'(MEAN);
 
     // What goes along with the numbers: 2 to 6.
@@ -112,6 +114,19 @@ module pl_array
             end
             always_ff @(posedge clk) joined_3 <= joined;
 
+            // What a table says; its sign is that of the results' format.
+            logic [7:0] looked_3;
+            if (TABLES > 0) begin : g_table
+                localparam int TABLE_BITS = $clog2(256 * TABLES);
+                logic [7:0] rom [256 * TABLES];
+                logic [TABLE_BITS-1:0] entry;
+                initial $readmemh("tables.hex", rom);
+                assign entry = TABLE_BITS'({layer[F_TABLE], merged[p*9+:8]});
+                always_ff @(posedge clk) looked_3 <= rom[entry];
+            end else begin : g_none
+                assign looked_3 = '0;
+            end
+
             // 3: sums.
             logic [SUM_BITS-1:0] kept [SUM_WORDS];
             assign bias = (layer[F_BIAS] == '0) ? '0 : biases_3[p];
@@ -120,7 +135,8 @@ module pl_array
                 if (is_conv || is_affine) begin
                     total = prior;
                     for (int s = 0; s < SIMD; s++) total = total + SUM_BITS'(products[s]);
-                end else total = is_sums ? prior + joined_3 : joined_3;
+                end else if (is_table) total = SUM_BITS'($signed({layer[F_LOW][N-1] & looked_3[7], looked_3}));
+                else total = is_sums ? prior + joined_3 : joined_3;
             end
             always_ff @(posedge clk) begin
                 if (valid_3) sum <= total;

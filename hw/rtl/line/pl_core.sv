@@ -17,6 +17,7 @@ module pl_core
     parameter int WEIGHT_BYTES = 1,
     parameter int SUM_WORDS = 1,
     parameter int WORK_BITS = 32,
+    parameter int TABLES = 0,
     parameter int DMA_BYTES = 1,
     parameter int BURST = 0,
     parameter int DRAIN = 6
@@ -112,7 +113,8 @@ module pl_core
     );
 
     pl_array #(
-        .N(N), .PORTS(PORTS), .LANES(LANES), .PE(PE), .SIMD(SIMD), .SUM_WORDS(SUM_WORDS), .WORK_BITS(WORK_BITS)
+        .N(N), .PORTS(PORTS), .LANES(LANES), .PE(PE), .SIMD(SIMD), .SUM_WORDS(SUM_WORDS), .WORK_BITS(WORK_BITS),
+        .TABLES(TABLES)
     ) array (.write_address(own_address), .weights(words[0][WORD-1:0]), .biases(words[1][4*PE-1:0]), .*);
     logic unused;
     assign unused = &{1'b0, unused_kind, store_mask, load_taken, step_start, step_done, load_start, load_done,

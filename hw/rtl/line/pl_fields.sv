@@ -24,12 +24,15 @@ package pl_fields;
     localparam int F_DROP = 19;
     localparam int F_ZERO = 20;
     localparam int F_SUMS = 21;         // where a mean's sums begin
-    localparam int FIELDS = 22;
+    localparam int F_TABLE = 22;        // which table
+    localparam int F_REPEAT = 23;       // pixels that come of one that is read, in a row
+    localparam int FIELDS = 24;
 
-    // Kinds; 2 is an add or concat, of which nobody asks.
+    // Kinds; 2 is an add, concat or upsample, of which nobody asks.
     localparam int CONV = 0;
     localparam int AFFINE = 1;
     localparam int MAX = 3;
     localparam int MEAN = 4;            // of windows that overlap
     localparam int SUMS = 5;            // a mean of disjoint windows
+    localparam int TABLE = 6;
 endpackage

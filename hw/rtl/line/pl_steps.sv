@@ -58,7 +58,7 @@ module pl_steps
 
     // The step, its layer, and the task.
     logic [N-1:0] own_layer, first_task, tasks, first_channel, groups, weights, ends, after_loads, after_stores;
-    logic [N-1:0] task_number, group, col, chunk, tap;
+    logic [N-1:0] task_number, group, col, chunk, tap, again;
     assign {after_stores, after_loads, ends, weights, groups, first_channel, tasks, first_task, own_layer} =
         step_list[STEP_BITS'(index)];
     logic [PORTS-1:0][N-1:0] port_row, port_offset, port_limit, port_step, port_row_bytes, port_align, port_signed;
@@ -83,6 +83,7 @@ module pl_steps
 
     // Issue.
     logic active, draining, busy, work, last_chunk, last_col, last_group, last_task, is_conv, is_sums, window_ends;
+    logic pixel_ends;
     logic [3:0] drained;
     assign start = !rst && !active && index < N'(STEPS) && loads >= after_loads && stores >= after_stores;
     assign busy = active | start;
@@ -94,6 +95,7 @@ module pl_steps
     assign last_group = last_col && group == groups - 1'b1;
     assign last_task = last_group && task_number == tasks - 1'b1;
     assign window_ends = !is_sums || tap == layer[F_KERNEL_COLS] - 1'b1;
+    assign pixel_ends = again == layer[F_REPEAT] - 1'b1;
     assign done = (work && last_task && !ends[0]) || (draining && drained == 4'(DRAIN - 1));
 
     logic [N-1:0] span, row, channel, group_weights, chunk_weights, out, col_out, group_sums, own_channels;
@@ -114,6 +116,7 @@ module pl_steps
             group_sums <= '0;
             col <= '0;
             tap <= '0;
+            again <= '0;
             out <= '0;
             col_out <= '0;
             chunk <= '0;
@@ -128,6 +131,7 @@ module pl_steps
             row <= last_chunk ? '0 : row + layer[F_ROW_STEP] + N'(span_wraps);
             if (last_chunk) begin
                 col <= last_col ? '0 : col + 1'b1;
+                again <= (last_col || pixel_ends) ? '0 : again + 1'b1;
                 tap <= (last_col || window_ends) ? '0 : tap + 1'b1;
                 if (last_col || window_ends) begin
                     out <= last_col ? '0 : out + 1'b1;
@@ -163,7 +167,7 @@ module pl_steps
             index_t offset, x, col_x;
             always_ff @(posedge clk)
                 if (rst | done) col_x <= '0;
-                else if (work && last_chunk) col_x <= last_col ? '0 : col_x + index_t'(port_step[p]);
+                else if (work && last_chunk && pixel_ends) col_x <= last_col ? '0 : col_x + index_t'(port_step[p]);
             assign own_row = row + port_row[p];
             assign row_inside = own_row < N'(ROWS) && row_there[ROW_BITS'(own_row)];
             assign offset = index_t'(is_conv ? span + port_offset[p] : first_channel + channel + port_offset[p]);

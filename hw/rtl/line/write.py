@@ -61,6 +61,7 @@ def write(
         "loads.hex": _lines((_load(load, found) for load in lists.loads), bits),
         "stores.hex": _lines((_store(store, found) for store in lists.stores), bits),
         "weights.hex": memories.weight_memory(student, engine, found),
+        "tables.hex": "".join(f"{byte:02x}\n" for name in layers.tables(student) for byte in _table(student, name)),
     }
     target = folder / "rtl"
     make_folder(target)
@@ -90,9 +91,14 @@ def _parameters(
         "WEIGHT_BYTES": max(1, found.weight_bytes),
         "SUM_WORDS": max(1, sums),
         "WORK_BITS": max(layers.SUM_BITS, *(word.work_bits for word in words)),
+        "TABLES": len(layers.tables(student)),
         "DMA_BYTES": int(engine.dram_bytes_per_cycle),
         "BURST": engine.dram_burst_bytes,
     }
+
+
+def _table(student: Student, name: str) -> list[int]:
+    return layers.table_bytes(student, student.network.by_name[name])
 
 
 def _bits(engine: LineEngine, lists: Lists, found: Addresses, words: list[Word]) -> int:
