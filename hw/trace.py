@@ -167,24 +167,27 @@ def _refuse(node: Any, what: str, cure: str) -> UnsupportedLayer:
 
 def _conv(walk: _Walk, node: Any) -> str:
     weight, bias, stride, padding, dilation, groups = _args(node, None, None, [1, 1], [0, 0], [1, 1], 1)
-    if groups != 1:
-        raise _refuse(node, f"a conv of {groups} groups", "a dense conv (groups=1) would do")
     if _size(dilation) != (1, 1):
-        raise _refuse(node, f"dilation {tuple(dilation)}", "a larger kernel without dilation would do")
+        raise _refuse(node, f"a conv of dilation {tuple(_size(dilation))}", _DENSE)
     filters = walk.array(weight)
+    depthwise = groups > 1 and filters.shape[:2] == (groups, 1)
+    if groups != 1 and not depthwise:
+        channels = f"{groups * filters.shape[1]} to {filters.shape[0]} channels"
+        raise _refuse(node, f"a conv of {groups} groups from {channels}", _DENSE)
     kernel = Size(*filters.shape[2:])
     edges = _same(kernel) if padding == "same" else Padding() if padding == "valid" else _symmetric(padding)
     name = walk.add(
         walk.keys[weight.name].removesuffix(".weight"),
-        "conv",
+        "depthwise" if depthwise else "conv",
         [walk.source(node.args[0])],
-        channels=filters.shape[0],
+        channels=0 if depthwise else filters.shape[0],
         kernel=kernel,
         stride=_size(stride),
         padding=edges,
         bias=bias is not None,
     )
-    walk.weights[f"{name}.weight"] = filters.transpose(2, 3, 1, 0)
+    taps = filters.transpose(2, 3, 1, 0)
+    walk.weights[f"{name}.weight"] = taps[:, :, 0] if depthwise else taps
     if bias is not None:
         walk.weights[f"{name}.bias"] = walk.array(bias)
     return name
@@ -343,6 +346,7 @@ def _flatten(walk: _Walk, node: Any) -> str:
     return walk.source(node.args[0])
 
 
+_DENSE = "distill.dense.dense(model) makes it a plain conv with zeros between its weights"
 _PASSED_ON = ("dropout", "contiguous", "alias", "clone", "flatten")
 _AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
 _CURES = {

@@ -138,9 +138,24 @@ def test_a_relu_of_what_others_read_too_is_a_layer(tmp_path):
     ]
 
 
+def test_as_many_groups_as_channels_are_a_depthwise_conv(tmp_path):
+    nodes = [node("Conv", ["x", "w", "b"], "out", "c", group=3, pads=[0, 1, 0, 1])]
+    found = read(model(tmp_path, nodes, Shape(4, 5, 3), {"w": weight(3, 1, 1, 3), "b": weight(3)}))
+    padding = Padding(0, 0, 1, 1)
+    assert found.layers == (Layer("c", "depthwise", ("input",), kernel=Size(1, 3), padding=padding, bias=True),)
+    assert found.macs == 4 * 5 * 3 * 3
+
+
 REFUSED = [
     (node("Sigmoid", ["x"], name="s"), "layer s: Sigmoid is not supported; known are Conv, Gemm, "),
-    (node("Conv", ["x", "w"], name="c", group=2), "layer c: a grouped or dilated conv is not supported; a dense "),
+    (
+        node("Conv", ["x", "u"], name="c", group=2),
+        "layer c: a conv of 2 groups from 2 to 4 channels is not supported; a depthwise conv (as many groups and ",
+    ),
+    (
+        node("Conv", ["x", "w"], name="c", dilations=[2, 1]),
+        "layer c: a dilated conv is not supported; a larger kernel ",
+    ),
     (node("Add", ["x", "w"], name="a"), "layer a: an add of a constant is not supported; fold it into a conv's bias"),
     (node("Concat", ["x", "x"], name="k", axis=2), "layer k: a concat along axis 2 is not supported; a concat of "),
     (node("Gemm", ["x", "v"], name="d", transB=1), "layer d: a dense layer of 7 inputs on a map of 4x4x2 is not "),
@@ -149,7 +164,9 @@ REFUSED = [
 
 @pytest.mark.parametrize(("refused", "sentence"), REFUSED, ids=lambda value: getattr(value, "op_type", ""))
 def test_what_no_machine_executes_is_named(tmp_path, refused, sentence):
-    path = model(tmp_path, [refused], Shape(4, 4, 2), {"w": weight(2, 1, 1, 1), "v": weight(3, 7)})
+    path = model(
+        tmp_path, [refused], Shape(4, 4, 2), {"w": weight(2, 1, 1, 1), "u": weight(4, 1, 1, 1), "v": weight(3, 7)}
+    )
     with pytest.raises(UnsupportedLayer, match=f"^{re.escape(sentence)}"):
         read(path)
 

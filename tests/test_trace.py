@@ -253,11 +253,13 @@ KNOWN = "only conv, batch norm, ReLU, add, concat, pooling, mean, flatten and li
     [
         (
             nn.Conv2d(4, 4, 1, groups=2),
-            "layer odd: a conv of 2 groups is not supported; a dense conv (groups=1) would do",
+            "layer odd: a conv of 2 groups from 4 to 4 channels is not supported; "
+            "distill.dense.dense(model) makes it a plain conv with zeros between its weights",
         ),
         (
             nn.Conv2d(4, 4, 3, dilation=(1, 2), padding=2),
-            "layer odd: dilation (1, 2) is not supported; a larger kernel without dilation would do",
+            "layer odd: a conv of dilation (1, 2) is not supported; "
+            "distill.dense.dense(model) makes it a plain conv with zeros between its weights",
         ),
         (nn.Sigmoid(), "layer odd: sigmoid is not supported; ReLU would do"),
         (nn.SiLU(), "layer odd: silu is not supported; ReLU would do"),

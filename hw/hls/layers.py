@@ -22,6 +22,7 @@ from hw.student import Student, accumulator
 
 Attributes = dict[str, object]
 IMAGE = "image"
+DENSE = "distill.dense.dense(model, depthwise=True) makes it a plain conv that computes the same, before quantisation"
 COPIES = 7
 
 
@@ -157,6 +158,8 @@ def _node(student: Student, layer: Layer, names: Mapping[str, str]) -> Attribute
         return common | {"class_name": "Merge", "op": "add"}
     if layer.kind in ("mean", "max"):
         return common | _pool(student, layer)
+    if layer.kind == "depthwise":
+        raise UnsupportedLayer(f"layer {layer.name}: depthwise is not generated for HLS; {DENSE}")
     raise UnsupportedLayer(
         f"layer {layer.name}: {layer.kind} is not generated for HLS; "
         "a convolution of each input and an add compute the same"

@@ -157,7 +157,7 @@ class _Builder:
 
     def add(self, layer: Layer, factor: int, strategy: str) -> None:
         """The process of a layer, a padding before it and a clone behind it."""
-        if layer.kind == "concat":
+        if layer.kind in ("concat", "depthwise"):
             raise UnsupportedLayer(f"layer {layer.name}: {layer.kind} is not generated for HLS")
         inputs = tuple(self.read_from[source, layer.name] for source in layer.inputs)
         if any(layer.padding):
