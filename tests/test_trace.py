@@ -266,16 +266,21 @@ KNOWN = "only conv, batch norm, ReLU, add, concat, pooling, mean, flatten and li
         (nn.GELU(), "layer odd: gelu is not supported; ReLU would do"),
         (nn.LeakyReLU(), "layer odd: leaky_relu is not supported; ReLU would do"),
         (nn.GroupNorm(2, 4), "layer odd: group_norm is not supported; batch norm would do"),
-        (nn.AdaptiveMaxPool2d(1), f"layer odd: adaptive_max_pool2d is not supported; {KNOWN}"),
         (
-            nn.MaxPool2d(3, ceil_mode=True),
-            "layer odd: max pooling with ceil_mode or dilation is not supported; "
-            "plain max pooling with padding would do",
+            nn.AdaptiveMaxPool2d(1),
+            "layer odd: adaptive_max_pool2d is not supported; nn.MaxPool2d with the whole map as its kernel would do",
         ),
         (
-            nn.AvgPool2d(3, padding=1),
-            "layer odd: average pooling with padding, ceil_mode or a divisor is not supported; "
-            "plain average pooling would do",
+            nn.MaxPool2d(2, dilation=2),
+            "layer odd: max pooling with dilation is not supported; plain max pooling would do",
+        ),
+        (
+            nn.AvgPool2d(3, padding=1, count_include_pad=False),
+            "layer odd: average pooling that leaves out its padding is not supported; count_include_pad=True would do",
+        ),
+        (
+            nn.AvgPool2d(3, 2, ceil_mode=True),
+            "layer odd: average pooling with a last window cut short is not supported; ceil_mode=False would do",
         ),
         (
             nn.AdaptiveAvgPool2d((3, 2)),
@@ -302,24 +307,21 @@ def test_a_layer_that_no_machine_executes_is_refused_by_name(part, sentence):
     [
         (
             lambda m, x: m.c(m.a(x)) * m.a(x),
-            "layer mul: mul is not supported; a 1x1 conv or batch norm would do",
+            "layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; "
+            "the network without it would do",
         ),
-        (lambda m, x: m.flat_dense(m.a(x).view(1, -1)), "layer view: view is not supported; flatten(1) would do"),
         (
-            lambda m, x: m.flat_dense(m.a(x).reshape(1, -1)),
-            "layer reshape: reshape is not supported; flatten(1) would do",
+            lambda m, x: m.a(x).reshape(1, 2, 2, 4, 6),
+            "layer reshape: reshape from (1, 4, 4, 6) to (1, 2, 2, 4, 6) is not supported; flatten(1) would do; "
+            "channels that are shuffled want a 1x1 conv",
         ),
         (
             lambda m, x: torch.cat((m.a(x), m.b(m.a(x))), 2),
             "layer cat: a concat along axis 2 is not supported; a concat of channels (axis 1) would do",
         ),
         (
-            lambda m, x: m.a(x) + 1,
-            "layer add: an add of a number or with a factor is not supported; fold it into a conv's bias or weights",
-        ),
-        (
             lambda m, x: torch.add(m.a(x), m.c(m.a(x)), alpha=2),
-            "layer add: an add of a number or with a factor is not supported; fold it into a conv's bias or weights",
+            "layer add: an add with a factor is not supported; a factor in a conv's weights would do",
         ),
         (
             lambda m, x: (lambda y: y + y.mean(3, keepdim=True))(m.a(x)),
