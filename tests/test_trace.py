@@ -372,9 +372,9 @@ def test_a_module_that_wants_another_shape_is_refused():
     assert "\n" not in told
 
 
-def test_a_layer_added_to_itself_is_refused():
-    told = refusal(Parts(lambda m, x: (lambda y: y + y)(m.a(x))), kind=BadInput)
-    assert told == "layer add: it reads a twice; different inputs are wanted"
+def test_a_layer_added_to_itself_is_a_scale():
+    network = agrees(Parts(lambda m, x: (lambda y: y + y)(m.a(x))), MAP)
+    assert [layer.kind for layer in network.layers] == ["conv", "affine"]
 
 
 def modes(module):
