@@ -246,6 +246,11 @@ def test_energy_counts_its_products_and_reads_a_window_once():
     assert found["add"] == network.macs - 64 * 3
 
 
+def test_a_systolic_array_takes_it_channel_by_channel():
+    # Per channel ceil(30 / 4) blocks of rows, one of columns, of 9 + 4 + 4 - 2 cycles.
+    assert bounds.systolic_network_cycles(lone((5, 6, 4)), 4, 4) == {"d": 4 * (8 * 15 - 1)}
+
+
 def test_an_estimate_has_a_dsp_a_multiplier():
     network = lone((8, 8, 8))
     assert estimate(network, machine(network, Engine(4, 3)), 8, 8).dsp == 12
