@@ -456,7 +456,7 @@ def _reshape(walk: _Walk, node: Any) -> str:
 def _flattened(walk: _Walk, node: Any) -> str:
     dims = _dims(node.args[0])
     for user in node.users:
-        if len(dims) > 2 and str(user.target) not in _AFTER_FLATTEN and user.op == "call_function":
+        if len(dims) > 2 and _operation(user) not in _AFTER_FLATTEN and user.op == "call_function":
             raise _refuse(user, f"{user.target} after flatten", "a linear layer or the end would do")
     return walk.source(node.args[0])
 
@@ -474,7 +474,7 @@ _PASSED_ON = (
     "reshape",
     "squeeze",
 )
-_AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
+_AFTER_FLATTEN = ("linear", "dropout", "relu")
 _CURES = {
     "sigmoid": "ReLU would do",
     "leaky_relu": "ReLU would do",

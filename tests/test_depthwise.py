@@ -31,6 +31,8 @@ from hw.reference import layer_outputs
 from hw.resources import estimate
 from hw.rtl.line import layers as line_layers
 from hw.student import lifted, load, save
+from hw.synth import yosys
+from hw.synth.shapes import modules, of_bits
 from sim import bounds, designs, energy, folding, screening
 from sim.engine import sweep
 from sim.pipeline import ALWAYS, multipliers, stamps
@@ -249,6 +251,16 @@ def test_energy_counts_its_products_and_reads_a_window_once():
 def test_a_systolic_array_takes_it_channel_by_channel():
     # Per channel ceil(30 / 4) blocks of rows, one of columns, of 9 + 4 + 4 - 2 cycles.
     assert bounds.systolic_network_cycles(lone((5, 6, 4)), 4, 4) == {"d": 4 * (8 * 15 - 1)}
+
+
+def test_synthesis_tells_every_engine_apart():
+    named = {
+        module
+        for seed in SEEDS
+        for _, module, _ in modules(of_bits(by_seed(seed), 8, 8), random_pipeline(seed, by_seed(seed)))
+    }
+    assert "pm_depthwise" in named
+    assert named <= set(yosys.ENGINES)
 
 
 def test_an_estimate_has_a_dsp_a_multiplier():

@@ -103,6 +103,7 @@ WORKS = {
         nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.AvgPool2d(2, divisor_override=3)
     ),
     "a layer that nobody reads": lambda: Own(lambda m, x: m.a(x), a=conv(3, 4), b=conv(3, 4)),
+    "dropout in place on a list": lambda: nn.Sequential(nn.Flatten(), nn.Dropout(inplace=True), nn.Linear(144, 8)),
     "train mode": lambda: spread(nn.BatchNorm2d(4), nn.Dropout(0.5)).train(),
     "layers on a list": lambda: nn.Sequential(
         nn.Flatten(), nn.Linear(144, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)

@@ -24,7 +24,18 @@ from hw.synth.families import Counts, Family
 OLDEST = (0, 60)
 """Versions before it were not tried on this RTL."""
 TIMEOUT_S = 3600
-ENGINES = ("pm_conv", "pm_affine", "pm_join", "pm_mean", "pm_pool", "pm_fifo", "pm_source", "pm_sink", "student")
+ENGINES = (
+    "pm_conv",
+    "pm_depthwise",
+    "pm_affine",
+    "pm_join",
+    "pm_mean",
+    "pm_pool",
+    "pm_fifo",
+    "pm_source",
+    "pm_sink",
+    "student",
+)
 """Modules that stay apart, so that every layer and every FIFO has its own numbers."""
 CELLS, NETLIST = "cells.json", "netlist.json"
 
