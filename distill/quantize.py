@@ -74,7 +74,7 @@ class FixedPoint(nn.Module):
     def result(self, name: str, value: Tensor) -> Tensor:
         """A layer's result on its grid; a last layer with weights keeps its accumulator."""
         last = self.network.output
-        keeps = name == last.name and last.kind in ("conv", "affine")
+        keeps = name == last.name and last.weighted
         return value if keeps else _on_grid(value, self.formats[name].out)
 
 
@@ -166,7 +166,7 @@ def integers(module: FixedPoint) -> tuple[dict[str, LayerFormats], dict[str, Int
         source = formats[layer.inputs[0]].out
         weight = quantise(_array(module, layer, "weight"), fmt)
         arrays[f"{layer.name}.weight"] = weight
-        total = np.abs(weight) if layer.kind == "affine" else np.abs(weight).sum(axis=(0, 1, 2))
+        total = np.abs(weight).reshape(-1, weight.shape[-1]).sum(axis=0)
         largest = total * max(source.high, -source.low)
         fraction = source.fraction + fmt.fraction
         if _key(f"{layer.name}.bias") in module.values:
@@ -217,6 +217,9 @@ def _step(layer: Layer, weight: Callable[[Layer, str], Tensor | None], inputs: l
     if layer.kind == "affine":
         assert bias is not None
         return x * values[:, None, None] + bias[:, None, None]
+    if layer.kind == "depthwise":
+        filters = values.permute(2, 0, 1)[:, None]
+        return F.conv2d(_padded(x, layer.padding, 0.0), filters, bias, tuple(layer.stride), groups=len(filters))
     filters = values.permute(3, 2, 0, 1)
     return F.conv2d(_padded(x, layer.padding, 0.0), filters, bias, tuple(layer.stride))
 
@@ -251,7 +254,7 @@ def _signs(network: Network) -> dict[str, bool]:
     """Which results can be negative: a ReLU's never, and nothing that only takes means, maxima or sums of such."""
     signs = {INPUT: False}
     for layer in network.layers:
-        from_inputs = layer.kind in ("conv", "affine") or any(signs[name] for name in layer.inputs)
+        from_inputs = layer.weighted or any(signs[name] for name in layer.inputs)
         if layer.kind == "table":
             from_inputs = functions.can_be_negative(layer.function)
         signs[layer.name] = from_inputs and not layer.relu

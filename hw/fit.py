@@ -52,8 +52,12 @@ def engine(network: Network, pipeline: Pipeline, layer: Layer) -> Engine:
     outputs = network.shapes[layer.name].channels
     if found.pe < 1 or outputs % found.pe:
         raise BadInput(f"layer {layer.name}: {found.pe} PEs do not divide its {outputs} output channels")
-    if layer.kind != "conv" and found.simd != 1:
+    if not layer.convolves and found.simd != 1:
         raise BadInput(f"layer {layer.name}: SIMD {found.simd} was found, {layer.kind} wants 1")
+    if layer.kind == "depthwise" and (found.simd < 1 or layer.taps % found.simd):
+        raise BadInput(
+            f"layer {layer.name}: SIMD {found.simd} does not divide the {layer.taps} taps of a depthwise conv"
+        )
     for source in layer.inputs if layer.kind == "concat" else ():
         if network.shapes[source].channels % found.pe:
             raise BadInput(

@@ -6,7 +6,7 @@ is an `affine`. A ReLU belongs to the layer whose result it clips; any other act
 `function` (`hw.functions`) says what it looks up. An `upsample` repeats pixels, `factor` rows and columns of them.
 
 A layer's weights are found under `<name>.weight` and `<name>.bias`: (rows, cols, inputs, outputs) and (outputs,) of a
-conv, (channels,) each of an affine.
+conv, (rows, cols, channels) and (channels,) of a depthwise conv, (channels,) each of an affine.
 """
 
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from hw.errors import BadInput
 
 INPUT = "input"
 OUTPUT = "output"
-Kind = Literal["conv", "affine", "add", "concat", "max", "mean", "table", "upsample"]
+Kind = Literal["conv", "depthwise", "affine", "add", "concat", "max", "mean", "table", "upsample"]
 
 
 class Size(NamedTuple):
@@ -92,7 +92,17 @@ class Layer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
     @property
     def windowed(self) -> bool:
         """Whether it keeps pixels of its input rather than look at one of each in place."""
-        return self.kind in ("conv", "max", "mean", "upsample")
+        return self.kind in ("conv", "depthwise", "max", "mean", "upsample")
+
+    @property
+    def weighted(self) -> bool:
+        """Whether it has weights, and so products and an accumulator."""
+        return self.kind in ("conv", "depthwise", "affine")
+
+    @property
+    def convolves(self) -> bool:
+        """Whether it adds up products of a window's pixels: of all channels, or of each by itself."""
+        return self.kind in ("conv", "depthwise")
 
     @property
     def mixes_rows(self) -> bool:
@@ -166,17 +176,22 @@ class Network(msgspec.Struct, frozen=True, forbid_unknown_fields=True, dict=True
         channels = self.shapes[layer.name].channels
         if layer.kind == "affine":
             return {"weight": (channels,), "bias": (channels,)}
-        if layer.kind != "conv":
+        if not layer.convolves:
             return {}
-        shapes: dict[str, tuple[int, ...]] = {"weight": (*layer.kernel, self.input_shape(layer).channels, channels)}
+        inputs = (self.input_shape(layer).channels,) if layer.kind == "conv" else ()
+        shapes: dict[str, tuple[int, ...]] = {"weight": (*layer.kernel, *inputs, channels)}
         return shapes | ({"bias": (channels,)} if layer.bias else {})
 
+    def layer_terms(self, layer: Layer) -> int:
+        """Products of one of a layer's sums: of a conv taps times channels, of a depthwise one its taps; else 0."""
+        if layer.kind == "conv":
+            return layer.taps * self.input_shape(layer).channels
+        return layer.taps if layer.kind == "depthwise" else 0
+
     def layer_macs(self, layer: Layer) -> int:
-        """Multiply-accumulates of a conv, padding counted; 0 of any other kind."""
-        if layer.kind != "conv":
-            return 0
+        """Multiply-accumulates of a conv or a depthwise conv, padding counted; 0 of any other kind."""
         shape = self.shapes[layer.name]
-        return shape.pixels * shape.channels * layer.taps * self.input_shape(layer).channels
+        return shape.pixels * shape.channels * self.layer_terms(layer)
 
     def layer_weights(self, layer: Layer) -> int:
         """Parameters of a layer."""
@@ -330,5 +345,5 @@ def _lines(network: Network) -> Iterator[str]:
             words.append(f"stride {layer.stride.rows},{layer.stride.cols}")
         if any(layer.padding):
             words.append("padding " + ",".join(map(str, layer.padding)))
-        words += ["bias"] * (layer.bias and layer.kind == "conv") + ["relu"] * layer.relu
+        words += ["bias"] * (layer.bias and layer.convolves) + ["relu"] * layer.relu
         yield f"  {layer.name:{width}}  {' '.join(words)}  {' + '.join(layer.inputs)} -> {network.shapes[layer.name]}"

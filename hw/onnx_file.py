@@ -170,12 +170,20 @@ def _conv(walk: _Walk, node: Any, given: Attributes) -> None:
     filters = walk.size(node.input[1])
     if filters is None or len(filters) != 4:
         raise _refuse(node, "a conv whose weights are no constant of four dimensions", "export constant 2-d weights")
-    if given.get("group", 1) != 1 or any(rate != 1 for rate in given.get("dilations", ())):
-        raise _refuse(node, "a grouped or dilated conv", "a dense conv without dilation would do")
+    if any(rate != 1 for rate in given.get("dilations", ())):
+        raise _refuse(node, "a dilated conv", "a larger kernel with zeros between its weights would do")
+    groups = given.get("group", 1)
+    depthwise = groups > 1 and groups == filters[0] and filters[1] == 1
+    if groups != 1 and not depthwise:
+        what = f"a conv of {groups} groups from {groups * filters[1]} to {filters[0]} channels"
+        raise _refuse(node, what, "a depthwise conv (as many groups and outputs as inputs) or a dense one would do")
     kernel, stride = Size(*filters[2:]), Size(*given.get("strides", (1, 1)))
     padding = _padding(walk, node, given, kernel, stride)
     fields = {"kernel": kernel, "stride": stride, "padding": padding, "bias": len(node.input) > 2}
-    walk.add(node, "conv", channels=filters[0], **fields)
+    if depthwise:
+        walk.add(node, "depthwise", **fields)
+    else:
+        walk.add(node, "conv", channels=filters[0], **fields)
 
 
 def _dense(walk: _Walk, node: Any, given: Attributes) -> None:

@@ -37,6 +37,7 @@ LARGEST_FRACTION = 50
 """Bits after the point of a result or a weight at most, or before it: products then stay in float32's normal range."""
 OPERATIONS: dict[Kind, str] = {
     "conv": "Conv",
+    "depthwise": "Conv",
     "affine": "BatchNormalization",
     "add": "Add",
     "concat": "Concat",
@@ -154,10 +155,10 @@ def _largest(student: Student, layer: Layer) -> int:
         doubled = 2 * total * layer.taps << max(out.fraction - fraction, 0)
         # The sum's own half, and a divisor's room: below it a rounded quotient reaches no integer that the true does.
         return max(doubled + 3 * _mean_divisor(layer, fraction, out), _magnitude(out))
-    if layer.kind in ("conv", "affine"):
+    if layer.weighted:
         weight = np.abs(student.integers[f"{layer.name}.weight"])
         bias = np.abs(student.integers.get(f"{layer.name}.bias", np.zeros(1, np.int64))).astype(object)
-        sums = (weight if layer.kind == "affine" else weight.sum(axis=(0, 1, 2))).astype(object)
+        sums = weight.reshape(-1, weight.shape[-1]).sum(axis=0).astype(object)
         total = int((sums * reach[0] + bias).max())
         fraction = student.product_fraction(layer)
     return max(total + (1 << max(fraction - out.fraction, 0) >> 1), _magnitude(out))
@@ -275,8 +276,7 @@ class _Graph:
             self._mean(layer, inputs[0], fractions[0])
         else:
             wide = self._operation(layer, inputs, f"{layer.name}.wide")
-            weighs = layer.kind in ("conv", "affine")
-            fraction = self.student.product_fraction(layer) if weighs else max(fractions)
+            fraction = self.student.product_fraction(layer) if layer.weighted else max(fractions)
             on_grid = fraction <= self.student.fraction(layer.name)
             (self._clip if on_grid else self._round)(layer.name, wide)
 
@@ -290,6 +290,8 @@ class _Graph:
         if layer.kind == "upsample":
             given += ["", self.constant(f"{layer.name}.scales", [1, 1, *layer.factor], "float32")]
             attributes = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+        if layer.kind == "depthwise":
+            attributes["group"] = shapes["weight"][2]
         if layer.kind == "concat":
             attributes = {"axis": 1}
         if layer.kind == "affine":
@@ -338,11 +340,13 @@ class _Graph:
         return self.node("Pad", [source, around, least], f"{layer.name}.padded")
 
     def _weight(self, layer: Layer, key: str) -> str:
-        """A layer's `weight` [outputs, inputs, rows, cols] of a conv, [channels] of an affine, or its `bias`."""
+        """A layer's `weight` [outputs, inputs of one, rows, cols] of a conv, [channels] of an affine; or `bias`."""
         integers = self.student.integers[f"{layer.name}.{key}"].astype(np.float64)
         fraction = self.student.product_fraction(layer)
         if key == "weight":
             fraction -= self.student.fraction(layer.inputs[0])
+        if integers.ndim == 3:
+            integers = integers[:, :, None]
         if integers.ndim == 4:
             integers = integers.transpose(3, 2, 0, 1)
         return self.constant(f"{layer.name}.{key}", np.ldexp(integers, -fraction))

@@ -18,7 +18,7 @@ def executed(network: Network) -> Network:
 
 
 def fold_affines(network: Network) -> Network:
-    """Merge each affine into the conv that feeds it and nothing else; the conv takes over the affine's readers.
+    """Merge each affine into the conv, plain or depthwise, that feeds it alone; the conv takes over its readers.
 
     Goes on until nothing is left to merge: an affine behind a merged one is merged too.
     """
@@ -63,7 +63,7 @@ def _fold(network: Network) -> tuple[Network, dict[str, str]]:
 
 def _can_take(network: Network, name: str) -> bool:
     layer = network.by_name.get(name)
-    return layer is not None and layer.kind == "conv" and not layer.relu and len(network.consumers[name]) == 1
+    return layer is not None and layer.convolves and not layer.relu and len(network.consumers[name]) == 1
 
 
 def lift_row_strides(network: Network) -> Network:

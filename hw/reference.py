@@ -70,11 +70,11 @@ def _largest(student: Student, layer: Layer) -> int:
     fraction = max(source.fraction for source in sources)
     reach = [max(-source.low, source.high) << (fraction - source.fraction) for source in sources]
     total = {"add": sum(reach), "mean": reach[0] * layer.taps}.get(layer.kind, max(reach))
-    if layer.kind in ("conv", "affine"):
+    if layer.weighted:
         # Floats do not wrap, and a sum of magnitudes that was rounded is at least 2**53.
         weight = np.abs(student.integers[f"{layer.name}.weight"]).astype(np.float64)
         bias = np.abs(student.integers.get(f"{layer.name}.bias", np.zeros(1, np.int64)))
-        sums = weight if layer.kind == "affine" else weight.sum(axis=(0, 1, 2))
+        sums = weight.reshape(-1, weight.shape[-1]).sum(axis=0)
         total = max(reach[0], int((sums * reach[0] + bias).max()))
         fraction = student.product_fraction(layer)
     shift = fraction - student.fraction(layer.name)
@@ -100,9 +100,8 @@ def _values(
 def _run(student: Student, layer: Layer, weights: Mapping[str, Exact], inputs: list[Exact]) -> Exact:
     fmt = student.formats[layer.name].out
     fractions = [student.fraction(name) for name in layer.inputs]
-    if layer.kind in ("conv", "affine"):
-        weight = weights[f"{layer.name}.weight"]
-        total = _convolve(layer, weight, inputs[0]) if layer.kind == "conv" else inputs[0] * weight
+    if layer.weighted:
+        total = _products(layer, weights[f"{layer.name}.weight"], inputs[0])
         total += weights.get(f"{layer.name}.bias", 0)
         return requantise(total, student.product_fraction(layer), fmt)
     if layer.kind in ("add", "concat"):
@@ -131,6 +130,14 @@ def _windows(layer: Layer, x: Exact, fill: int) -> Exact:
         x = np.pad(x, ((0, 0), (top, bottom), (left, right), (0, 0)), constant_values=fill)
     windows = sliding_window_view(x, tuple(layer.kernel), axis=(1, 2))
     return windows[:, :: layer.stride.rows, :: layer.stride.cols].transpose(0, 1, 2, 4, 5, 3)
+
+
+def _products(layer: Layer, weight: Exact, x: Exact) -> Exact:
+    if layer.kind == "conv":
+        return _convolve(layer, weight, x)
+    if layer.kind == "affine":
+        return x * weight
+    return np.einsum("nyxijc,ijc->nyxc", _windows(layer, x, 0), weight)  # type: ignore[no-any-return]  # numpy is lax
 
 
 def _convolve(layer: Layer, weight: Exact, x: Exact) -> Exact:

@@ -240,7 +240,7 @@ def engine_estimates(widths: shapes.Widths, pipeline: Pipeline, family: str = "x
 
 def dsps(layer: Layer, engine: Engine) -> int:
     """DSPs of an engine: one a multiplier, so that this counts its multipliers too."""
-    if layer.kind == "conv":
+    if layer.convolves:
         return engine.pe * engine.simd
     return engine.pe if layer.kind == "affine" else 0
 
@@ -263,7 +263,8 @@ def engine_memories(
     if not layer.windowed:
         return Memory(0, 0), weights
     word_channels = min(engine.simd, channels) if layer.kind == "conv" else engine.pe
-    copies = max(1, engine.simd // channels) if layer.kind == "conv" else layer.taps
+    taps_at_once = {"conv": max(1, engine.simd // channels), "depthwise": engine.simd}
+    copies = taps_at_once.get(layer.kind, layer.taps)
     rows = int(layer.factor.rows > 1) if layer.kind == "upsample" else layer.kernel.rows - 1
     copy = _memory(rows * cols * channels * read_bits, word_channels * read_bits)
     return Memory(copies * copy.lut, copies * copy.bram18), weights

@@ -62,7 +62,7 @@ class Student:
         return self.formats[name].out.fraction
 
     def product_fraction(self, layer: Layer) -> int:
-        """Bits after the point of the products in a conv or an affine, and so of its bias."""
+        """Bits after the point of the products of a layer with weights, and so of its bias."""
         weight = self.formats[layer.name].weight
         assert weight is not None
         return self.fraction(layer.inputs[0]) + weight.fraction
@@ -73,7 +73,7 @@ class Student:
 
 
 def accumulator(student: Student, layer: Layer) -> Format:
-    """The accumulator of a conv or an affine: the student's, or where it gives none the least that the weights allow.
+    """The accumulator of a layer with weights: the student's, or where it gives none the least that the weights allow.
 
     Raises:
         BadInput: the student's accumulator is too narrow for its weights, or lies on another grid than the products.
@@ -81,7 +81,7 @@ def accumulator(student: Student, layer: Layer) -> Format:
     weight = np.abs(student.integers[f"{layer.name}.weight"])
     bias = np.abs(student.integers.get(f"{layer.name}.bias", np.zeros(1, np.int64)))
     source = student.formats[layer.inputs[0]].out
-    sums = weight if layer.kind == "affine" else weight.sum(axis=(0, 1, 2))
+    sums = weight.reshape(-1, weight.shape[-1]).sum(axis=0)
     width = accumulator_width(int((sums * max(source.high, -source.low) + bias).max()))
     fraction = student.product_fraction(layer)
     given = student.formats[layer.name].accumulator
@@ -165,8 +165,10 @@ def _check_weights(student: Student, layer: Layer) -> None:
         if array.shape != shape:
             raise BadInput(f"layer {layer.name}: {key} of shape {array.shape} was found, {shape} is wanted")
     fmt = student.formats[layer.name].weight
-    if (fmt is None) == (layer.kind in ("conv", "affine")):
-        raise BadInput(f"layer {layer.name}: a weight format is wanted for conv and affine, and for nothing else")
+    if (fmt is None) == layer.weighted:
+        raise BadInput(
+            f"layer {layer.name}: a weight format is wanted for conv, depthwise and affine, and for nothing else"
+        )
     out = student.formats[layer.name].out
     if layer.kind == "table" and student.formats[layer.inputs[0]].out.width > functions.MOST_BITS:
         raise BadInput(

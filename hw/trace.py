@@ -36,12 +36,15 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
         BadInput: torch cannot export the module, or a weight is not finite.
     """
     torch = need("torch", "distill", "tracing a torch module")
+    numbers = _numbers(model, torch)
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            program = torch.export.export(model, (torch.zeros(1, shape.channels, shape.rows, shape.cols),))
+            program = torch.export.export(
+                model, (torch.zeros(1, shape.channels, shape.rows, shape.cols, dtype=numbers),)
+            )
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
         raise BadInput(f"network {name}: torch cannot export it ({type(error).__name__}: {first_line})") from error
@@ -54,6 +57,19 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
         if not np.isfinite(values).all():
             raise BadInput(f"layer {key.rpartition('.')[0]}: {key} holds NaN or infinity; train it again")
     return Traced(Network(name, shape, tuple(walk.layers)), walk.weights)
+
+
+def _numbers(model: Any, torch: Any) -> Any:
+    """The type of a module's weights, in which it wants its image; float32 where it has none."""
+    found = {tensor.dtype: name for name, tensor in model.named_parameters()}
+    for dtype, name in found.items():
+        if not dtype.is_floating_point:
+            layer = name.rpartition(".")[0] or name
+            raise UnsupportedLayer(f"layer {layer}: weights of {dtype} are not supported; real ones (float32) would do")
+    if len(found) > 1:
+        several = ", ".join(f"{name} of {dtype}" for dtype, name in found.items())
+        raise BadInput(f"weights of one type are wanted, found were {several}; model.float() makes them alike")
+    return next(iter(found), torch.float32)
 
 
 @dataclass
@@ -170,24 +186,27 @@ def _refuse(node: Any, what: str, cure: str) -> UnsupportedLayer:
 
 def _conv(walk: _Walk, node: Any) -> str:
     weight, bias, stride, padding, dilation, groups = _args(node, None, None, [1, 1], [0, 0], [1, 1], 1)
-    if groups != 1:
-        raise _refuse(node, f"a conv of {groups} groups", "a dense conv (groups=1) would do")
     if _size(dilation) != (1, 1):
-        raise _refuse(node, f"dilation {tuple(dilation)}", "a larger kernel without dilation would do")
+        raise _refuse(node, f"a conv of dilation {tuple(_size(dilation))}", _DENSE)
     filters = walk.array(weight)
+    depthwise = groups > 1 and filters.shape[:2] == (groups, 1)
+    if groups != 1 and not depthwise:
+        channels = f"{groups * filters.shape[1]} to {filters.shape[0]} channels"
+        raise _refuse(node, f"a conv of {groups} groups from {channels}", _DENSE)
     kernel = Size(*filters.shape[2:])
     edges = _same(kernel) if padding == "same" else Padding() if padding == "valid" else _symmetric(padding)
     name = walk.add(
         walk.keys[weight.name].removesuffix(".weight"),
-        "conv",
+        "depthwise" if depthwise else "conv",
         [walk.source(node.args[0])],
-        channels=filters.shape[0],
+        channels=0 if depthwise else filters.shape[0],
         kernel=kernel,
         stride=_size(stride),
         padding=edges,
         bias=bias is not None,
     )
-    walk.weights[f"{name}.weight"] = filters.transpose(2, 3, 1, 0)
+    taps = filters.transpose(2, 3, 1, 0)
+    walk.weights[f"{name}.weight"] = taps[:, :, 0] if depthwise else taps
     if bias is not None:
         walk.weights[f"{name}.bias"] = walk.array(bias)
     return name
@@ -324,39 +343,116 @@ def _operation(node: Any) -> str:
 
 
 def _add(walk: _Walk, node: Any) -> str:
+    """Of two maps; of a map and a number, or a number a channel; of a map and itself."""
     first, second = node.args[:2]
-    if node.kwargs.get("alpha", 1) != 1 or not hasattr(second, "meta"):
-        raise _refuse(node, "an add of a number or with a factor", "fold it into a conv's bias or weights")
+    if first is second:
+        return _affine(walk, node, first, 2.0, 0.0)
+    constant = _constant(walk, second)
+    if constant is not None:
+        return _affine(walk, node, first, 1.0, constant * node.kwargs.get("alpha", 1))
+    if node.kwargs.get("alpha", 1) != 1:
+        raise _refuse(node, "an add with a factor", "a factor in a conv's weights would do")
     if _dims(first) != _dims(second):
         raise _refuse(node, f"an add of shapes {_dims(first)} and {_dims(second)}", "equal shapes would do")
     return walk.add(_own_name(node, "add"), "add", [walk.source(first), walk.source(second)])
+
+
+def _sub(walk: _Walk, node: Any) -> str:
+    constant = _constant(walk, node.args[1])
+    if constant is None or node.kwargs.get("alpha", 1) != 1:
+        raise _refuse(node, "a difference of two maps", "an add behind a conv with turned signs would do")
+    turned = _operation(node) == "rsub"
+    return _affine(walk, node, node.args[0], -1.0 if turned else 1.0, constant if turned else -constant)
+
+
+def _mul(walk: _Walk, node: Any) -> str:
+    constant = _constant(walk, node.args[1])
+    if constant is None:
+        what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
+        raise _refuse(node, what, "the network without it would do")
+    return _affine(walk, node, node.args[0], constant if _operation(node) == "mul" else 1.0 / constant, 0.0)
+
+
+def _constant(walk: _Walk, argument: Any) -> Floats | float | None:
+    """A number, or one a channel from a parameter or buffer of the shape [1, channels, 1, 1]; None of anything else."""
+    if not hasattr(argument, "meta"):
+        return float(argument)
+    if argument.name not in walk.keys:
+        return None
+    dims = (1, 1, 1, 1, *_dims(argument))[-4:]
+    if dims != (1, dims[1], 1, 1):
+        return None
+    return walk.array(argument).ravel()
+
+
+def _affine(walk: _Walk, node: Any, source: Any, scale: Floats | float, shift: Floats | float) -> str:
+    """A scale and a shift of every channel."""
+    read = walk.source(source)
+    channels = _shape_of(walk, read).channels
+    name = walk.add(_own_name(node, _operation(node)), "affine", [read])
+    walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}
+    return name
 
 
 def _concat(walk: _Walk, node: Any) -> str:
     (axis,) = _args(node, 0)
     if axis not in (1, -3):
         raise _refuse(node, f"a concat along axis {axis}", "a concat of channels (axis 1) would do")
+    if len(node.args[0]) == 1:
+        return walk.source(node.args[0][0])
     return walk.add(_own_name(node, "concat"), "concat", [walk.source(part) for part in node.args[0]])
 
 
 def _max_pool(walk: _Walk, node: Any) -> str:
     kernel, stride, padding, dilation, ceil_mode = _args(node, None, [], [0, 0], [1, 1], False)
-    if ceil_mode or _size(dilation) != (1, 1):
-        raise _refuse(node, "max pooling with ceil_mode or dilation", "plain max pooling with padding would do")
+    if _size(dilation) != (1, 1):
+        raise _refuse(node, "max pooling with dilation", "plain max pooling would do")
     size = _size(kernel)
-    edges = _symmetric(padding)
     step = _size(stride) if stride else size
+    edges = _edges(node, size, step, padding, ceil_mode)
     source = walk.source(node.args[0])
     return walk.add(_own_name(node, "max"), "max", [source], kernel=size, stride=step, padding=edges)
 
 
 def _avg_pool(walk: _Walk, node: Any) -> str:
-    kernel, stride, padding, ceil_mode, _, divisor = _args(node, None, [], [0, 0], False, True, None)
-    if ceil_mode or divisor is not None or any(_size(padding)):
-        raise _refuse(node, "average pooling with padding, ceil_mode or a divisor", "plain average pooling would do")
+    kernel, stride, padding, ceil_mode, counts_padding, divisor = _args(node, None, [], [0, 0], False, True, None)
     size = _size(kernel)
     step = _size(stride) if stride else size
+    edges = _symmetric(padding)
+    if _edges(node, size, step, padding, ceil_mode) != edges:
+        raise _refuse(node, "average pooling with a last window cut short", "ceil_mode=False would do")
+    if any(edges) and not counts_padding and divisor is None:
+        raise _refuse(node, "average pooling that leaves out its padding", "count_include_pad=True would do")
+    if any(edges) or divisor is not None:
+        return _weighted_mean(walk, node, size, step, edges, 1.0 / (divisor or size.rows * size.cols))
     return _mean_layer(walk, node, size, step)
+
+
+def _weighted_mean(walk: _Walk, node: Any, kernel: Size, stride: Size, padding: Padding, weight: float) -> str:
+    """A mean that counts its padding: a depthwise conv of equal weights; of one channel a conv."""
+    source, channels = walk.source(node.args[0]), _dims(node)[1]
+    shape = {"kernel": kernel, "stride": stride, "padding": padding}
+    if channels == 1:
+        name = walk.add(_own_name(node, "mean"), "conv", [source], channels=1, **shape)
+        walk.weights[f"{name}.weight"] = np.full((*kernel, 1, 1), weight)
+        return name
+    name = walk.add(_own_name(node, "mean"), "depthwise", [source], **shape)
+    walk.weights[f"{name}.weight"] = np.full((*kernel, channels), weight)
+    return name
+
+
+def _edges(node: Any, kernel: Size, stride: Size, padding: Any, ceil_mode: bool) -> Padding:
+    """A pool's padding: below and to the right also what `ceil_mode` lets the last windows hang over."""
+    around = _symmetric(padding)
+    if not ceil_mode:
+        return around
+    beyond = [
+        max(0, (made - 1) * step + size - extent - 2 * pad)
+        for made, step, size, extent, pad in zip(
+            _dims(node)[2:], stride, kernel, _dims(node.args[0])[2:], _size(padding), strict=True
+        )
+    ]
+    return Padding(around.top, around.bottom + beyond[0], around.left, around.right + beyond[1])
 
 
 def _adaptive_pool(walk: _Walk, node: Any) -> str:
@@ -390,26 +486,59 @@ def _pass(walk: _Walk, node: Any) -> str:
     return walk.source(node.args[0])
 
 
+def _to(walk: _Walk, node: Any) -> str:
+    """To another type of real numbers: nothing."""
+    kind = node.meta["val"].dtype
+    if not kind.is_floating_point:
+        raise _refuse(node, f"a conversion to {kind}", "real numbers throughout would do")
+    return walk.source(node.args[0])
+
+
 def _flatten(walk: _Walk, node: Any) -> str:
     start, end = _args(node, 0, -1)
     dims = _dims(node.args[0])
     if start % len(dims) != 1 or end % len(dims) != len(dims) - 1:
         raise _refuse(node, f"flatten from axis {start} to {end}", "flatten(1) would do")
+    return _flattened(walk, node)
+
+
+def _reshape(walk: _Walk, node: Any) -> str:
+    """One that flattens the whole map, or takes away axes of one, and nothing else."""
+    before, after = _dims(node.args[0]), _dims(node)
+    if len(after) != 2 or after[0] != before[0]:
+        cure = "flatten(1) would do; channels that are shuffled want a 1x1 conv"
+        raise _refuse(node, f"{_operation(node)} from {before} to {after}", cure)
+    return _flattened(walk, node)
+
+
+def _flattened(walk: _Walk, node: Any) -> str:
+    dims = _dims(node.args[0])
     for user in node.users:
-        if len(dims) > 2 and str(user.target) not in _AFTER_FLATTEN and user.op == "call_function":
+        if len(dims) > 2 and _operation(user) not in _AFTER_FLATTEN and user.op == "call_function":
             raise _refuse(user, f"{user.target} after flatten", "a linear layer or the end would do")
     return walk.source(node.args[0])
 
 
-_PASSED_ON = ("dropout", "contiguous", "alias", "clone", "flatten")
-_AFTER_FLATTEN = ("aten.linear.default", "aten.dropout.default", "aten.relu.default")
+_DENSE = "distill.dense.dense(model) makes it a plain conv with zeros between its weights"
 _NEAREST = "nearest upsampling by whole factors would do"
+_PASSED_ON = (
+    "dropout",
+    "feature_dropout",
+    "to",
+    "contiguous",
+    "alias",
+    "clone",
+    "flatten",
+    "view",
+    "reshape",
+    "squeeze",
+)
+_AFTER_FLATTEN = ("linear", "dropout", "relu")
 _CURES = {
     "mish": "SiLU would do",
     "selu": "ELU would do",
     "celu": "ELU would do",
     "prelu": "LeakyReLU, whose slope is one number, would do",
-    "mul": "a 1x1 conv or batch norm would do",
     "group_norm": "batch norm would do",
     "layer_norm": "batch norm would do",
     "upsample_bilinear2d": _NEAREST,
@@ -419,8 +548,26 @@ _CURES = {
     "conv_transpose2d": f"{_NEAREST} with a conv behind it",
     "pixel_shuffle": f"{_NEAREST} with a conv behind it",
     "matmul": "a linear layer would do",
-    "view": "flatten(1) would do",
-    "reshape": "flatten(1) would do",
+    "einsum": "a linear layer would do",
+    "scaled_dot_product_attention": "convs in place of attention would do",
+    "instance_norm": "batch norm would do",
+    "rms_norm": "batch norm would do",
+    **dict.fromkeys(("adaptive_max_pool2d", "amax"), "nn.MaxPool2d with the whole map as its kernel would do"),
+    **dict.fromkeys(("clamp_min", "maximum", "minimum"), "ReLU, or a clamp of two bounds, would do"),
+    "sum": "a mean would do",
+    "_weight_norm": "weights made permanent (torch.nn.utils.parametrize.remove_parametrizations) would do",
+    **dict.fromkeys(("ones", "zeros", "full", "arange", "randn", "rand"), "a parameter or a buffer would do"),
+    "conv1d": "a conv of two dimensions with a kernel of (1, n) would do",
+    "conv3d": "a conv of two dimensions would do",
+    "pad": "the padding of the conv or pool behind it would do",
+    "constant_pad_nd": "the padding of the conv or pool behind it would do",
+    "embedding": "an image of numbers as input would do",
+    **dict.fromkeys(
+        ("permute", "transpose"), "channels, rows and columns keep their order here; a 1x1 conv mixes channels"
+    ),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow", "select"), "a 1x1 conv picks channels"),
+    "softmax": "the logits themselves would do, whose order is the same",
+    "log_softmax": "the logits themselves would do, whose order is the same",
 }
 _FUNCTIONS: dict[str, Callable[[Any], str]] = {
     "leaky_relu": lambda node: functions.word("leaky_relu", *_args(node, 0.01)),
@@ -437,13 +584,20 @@ _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "batch_norm": _batch_norm,
     "relu": _relu,
     "add": _add,
+    **dict.fromkeys(("mul", "div"), _mul),
+    **dict.fromkeys(("sub", "rsub"), _sub),
     "cat": _concat,
     "max_pool2d": _max_pool,
     "avg_pool2d": _avg_pool,
     "adaptive_avg_pool2d": _adaptive_pool,
     "mean": _mean,
     "flatten": _flatten,
-    "dropout": _pass,
+    "view": _reshape,
+    "reshape": _reshape,
+    "squeeze": _reshape,
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _pass),
+    "to": _to,
+    "_assert_tensor_metadata": _pass,
     "contiguous": _pass,
     "alias": _pass,
     "clone": _pass,

@@ -91,11 +91,17 @@ def systolic_cycles(outputs: int, depth: int, channels: int, rows: int, cols: in
 
 
 def systolic_network_cycles(network: Network, rows: int, cols: int, dataflow: Dataflow = "os") -> dict[str, int]:
-    """`systolic_cycles` of every conv; such an array runs the layers one by one and knows no adds or pools."""
+    """`systolic_cycles` of every conv; such an array runs the layers one by one and knows no adds or pools.
+
+    A depthwise conv is a product for each channel, of one column.
+    """
     found = {}
     for layer in network.layers:
         if layer.kind == "conv":
             shape = network.shapes[layer.name]
             depth = layer.taps * network.input_shape(layer).channels
             found[layer.name] = systolic_cycles(shape.pixels, depth, shape.channels, rows, cols, dataflow)
+        if layer.kind == "depthwise":
+            shape = network.shapes[layer.name]
+            found[layer.name] = shape.channels * systolic_cycles(shape.pixels, layer.taps, 1, rows, cols, dataflow)
     return found

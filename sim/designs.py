@@ -105,15 +105,22 @@ def _edge_names(network: Network) -> list[str]:
 def _checked_cycles(network: Network, designs: Designs) -> tuple[Counts, Counts]:
     """Issue and copy cycles of a pixel, (designs, layers); a row that does not divide is told as by `hw.fit`."""
     columns = [
-        (network.input_shape(layer).channels, network.shapes[layer.name].channels, layer.taps, layer.windowed)
+        (
+            network.input_shape(layer).channels,
+            network.shapes[layer.name].channels,
+            layer.taps,
+            network.layer_terms(layer),
+        )
         for layer in network.layers
     ]
-    inputs, outputs, taps, windowed = np.array(columns, np.int64).T
-    conv = np.array([layer.kind == "conv" for layer in network.layers])
+    inputs, outputs, taps, terms = np.array(columns, np.int64).T
+    kinds = np.array([layer.kind for layer in network.layers])
+    conv, depthwise = kinds == "conv", kinds == "depthwise"
+    windowed = np.array([layer.windowed for layer in network.layers])
     pe, simd = np.maximum(designs.pe, 1), np.maximum(designs.simd, 1)
     whole = np.maximum(simd // inputs, 1)
     divides = (inputs % simd == 0) | ((whole * inputs == simd) & (taps % whole == 0))
-    good = (outputs % pe == 0) & np.where(conv, divides, simd == 1)
+    good = (outputs % pe == 0) & np.where(conv, divides, np.where(depthwise, taps % simd == 0, simd == 1))
     good &= (designs.pe > 0) & (designs.simd > 0)
     for i, layer in enumerate(network.layers):
         for source in layer.inputs if layer.kind == "concat" else ():
@@ -121,7 +128,7 @@ def _checked_cycles(network: Network, designs: Designs) -> tuple[Counts, Counts]
     fits = good.all(axis=1) & (designs.depth > 0).all(axis=1)
     if not fits.all():
         fit.check(network, as_pipeline(network, designs, int(np.flatnonzero(~fits)[0])))
-    issue = outputs // pe * np.where(conv, taps * inputs // simd, 1)
+    issue = outputs // pe * np.where(conv | depthwise, terms // simd, 1)
     copy = windowed * (inputs // np.where(conv, np.minimum(simd, inputs), pe))
     return issue, copy
 

@@ -186,16 +186,21 @@ def _arithmetic(network: Network, precision: Precision, simd: Callable[[Layer], 
     for layer in network.layers:
         values, taken = _values(network, layer.name), _values(network, layer.inputs[0])
         products = values if layer.kind == "affine" else network.layer_macs(layer)
-        taps = layer.taps * network.input_shape(layer).channels
-        sums = {"conv": values * -(-taps // simd(layer)), "affine": values, "mean": values * layer.taps}
+        sums = {"affine": values, "mean": values * layer.taps}
         if layer.accumulates:
             sums["mean"] = taken
-        adds = {"conv": products - sums["conv"], "add": values, "max": values * (layer.taps - 1)}
+        if layer.convolves:
+            sums[layer.kind] = values * -(-network.layer_terms(layer) // simd(layer))
+        adds = (
+            {layer.kind: products - sums[layer.kind]}
+            if layer.convolves
+            else {"add": values, "max": values * (layer.taps - 1)}
+        )
         read_bits = max(map(precision.bits_of, layer.inputs))
-        width = memory.ACCUMULATOR_BITS if layer.kind == "conv" else read_bits
+        width = memory.ACCUMULATOR_BITS if layer.convolves else read_bits
         yield Action("multiply", "multiply", products, max(read_bits, precision.weight_bits))
         yield Action("add", "add", adds.get(layer.kind, 0), width)
-        biases = values if layer.kind == "conv" and layer.bias else 0
+        biases = values if layer.convolves and layer.bias else 0
         yield Action("accumulate", "add", sums.get(layer.kind, 0) + biases, memory.ACCUMULATOR_BITS)
 
 
@@ -205,15 +210,16 @@ def _values(network: Network, name: str) -> int:
 
 
 def _read_values(network: Network, layer: Layer, source: str, groups: int) -> int:
-    """Values read of an input: a conv's windows again for each group of output channels, else each value once.
+    """Values read of an input: a conv's windows again for each group of output channels, a depthwise conv's once.
 
-    An upsample reads a value each time that it gives it.
+    An upsample reads a value each time that it gives it, other layers each value once.
     """
     if layer.kind == "upsample":
         return _values(network, layer.name)
-    if layer.kind != "conv":
+    if not layer.convolves:
         return _values(network, source)
-    return network.shapes[layer.name].pixels * groups * layer.taps * network.input_shape(layer).channels
+    again = groups if layer.kind == "conv" else 1
+    return network.shapes[layer.name].pixels * again * layer.taps * network.input_shape(layer).channels
 
 
 def _lines(network: Network, engine: LineEngine, dram: dict[str, int], precision: Precision) -> Iterator[Action]:
@@ -244,8 +250,8 @@ def _weights(network: Network, engine: LineEngine, loaded_bytes: int, precision:
         shapes, shape = network.weight_shapes(layer), network.shapes[layer.name]
         if shapes:
             blocks = shape.rows * -(-shape.cols // engine.lanes) * -(-shape.channels // engine.pe)
-            inner = -(-layer.taps * network.input_shape(layer).channels // engine.simd) * engine.simd
-            weights = blocks * engine.pe * (inner if layer.kind == "conv" else 1)
+            inner = -(-network.layer_terms(layer) // engine.simd) * engine.simd
+            weights = blocks * engine.pe * (inner if layer.convolves else 1)
             yield Action("weight_memory_read", "sram", weights, precision.weight_bits, size)
             biases = blocks * engine.pe if "bias" in shapes else 0
             yield Action("weight_memory_read", "sram", biases, memory.ACCUMULATOR_BITS, size)

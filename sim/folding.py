@@ -28,7 +28,6 @@ LUT_RAM_PIXELS = 64
 """FIFOs of more pixels go to block RAM: the depth of one 64-bit LUT RAM primitive of a 7-series slice."""
 Built = TypeVar("Built", bound=Pipeline | LineEngine)
 _UNBOUNDED = 1 << 40
-_COSTLY = ("conv", "affine")
 
 
 def pipeline(network: Network, budget: Budget, precision: Precision = Precision()) -> Pipeline:
@@ -101,7 +100,8 @@ def _in_lut_ram_instead(
 
 def _foldings(network: Network, layer: Layer) -> list[Option]:
     """Every folding that divides a layer."""
-    simds = _simds(network.input_shape(layer).channels, layer.taps) if layer.kind == "conv" else [1]
+    simds = _simds(network.input_shape(layer).channels if layer.kind == "conv" else 1, layer.taps)
+    simds = simds if layer.convolves else [1]
     engines = [Engine(pe, simd) for pe in _divisors(_shared_channels(network, layer)) for simd in simds]
     return [Option(resources.dsps(layer, e), _frame_cycles(network, layer, e), e) for e in engines]
 
@@ -115,13 +115,13 @@ def choices_of(network: Network, layer: Layer, budget: Budget, precision: Precis
     for option in _foldings(network, layer):
         memories = resources.engine_memories(network, layer, option.engine, *bits)
         found.append(option._replace(bram18=sum(memory.bram18 for memory in memories)))
-    return sorted(found, key=lambda o: (o.macs, o.cycles if layer.kind in _COSTLY else -o.cycles, o.engine.pe))
+    return sorted(found, key=lambda o: (o.macs, o.cycles if layer.weighted else -o.cycles, o.engine.pe))
 
 
 def options(network: Network, layer: Layer) -> list[Option]:
     """Foldings of a layer, each cheaper than all that are as fast: by rising cost and falling cycles."""
     found = _foldings(network, layer)
-    if layer.kind not in _COSTLY:
+    if not layer.weighted:
         return sorted(found, key=lambda o: -o.cycles)
     found.sort(key=lambda o: (o.macs, o.cycles, o.engine.pe))
     frontier: list[Option] = []

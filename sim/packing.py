@@ -14,7 +14,17 @@ from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
 from sim.kernels_pipeline import Tables, Timing
 
 Cycles = NDArray[np.int64]
-DEPTH_CYCLES = {"conv": 6, "mean": 6, "affine": 4, "max": 5, "add": 3, "concat": 2, "table": 2, "upsample": 3}
+DEPTH_CYCLES = {
+    "conv": 6,
+    "depthwise": 6,
+    "mean": 6,
+    "affine": 4,
+    "max": 5,
+    "add": 3,
+    "concat": 2,
+    "table": 2,
+    "upsample": 3,
+}
 """Registers from an engine's issue to the FIFO's write port."""
 
 
@@ -66,9 +76,7 @@ def sink_edge(network: Network) -> str:
 def issue_cycles(network: Network, layer: Layer, engine: Engine) -> int:
     """Cycles in which an engine issues one output pixel."""
     channels = network.shapes[layer.name].channels
-    if layer.kind != "conv":
-        return channels // engine.pe
-    return channels // engine.pe * (layer.taps * network.input_shape(layer).channels // engine.simd)
+    return channels // engine.pe * (network.layer_terms(layer) // engine.simd if layer.convolves else 1)
 
 
 def copy_cycles(network: Network, layer: Layer, engine: Engine) -> int:

@@ -91,9 +91,9 @@ def stamps(network: Network, pipeline: Pipeline, frames: int = 1, handshakes: Ha
 
 
 def multipliers(network: Network, pipeline: Pipeline) -> int:
-    """Multipliers of all convs and affines."""
-    engines = ((layer.kind, pipeline.engines[layer.name]) for layer in network.layers)
-    return sum(e.pe * e.simd if kind == "conv" else e.pe for kind, e in engines if kind in ("conv", "affine"))
+    """Multipliers of all layers with weights."""
+    engines = (pipeline.engines[layer.name] for layer in network.layers if layer.weighted)
+    return sum(engine.pe * engine.simd for engine in engines)
 
 
 def _run(packed: Packed, frames: int, handshakes: Handshakes = ALWAYS) -> Stamps:

@@ -273,12 +273,11 @@ def layers_of(network: Network) -> Counts:
     rows = [(0, 0, 0, 0, 0)]
     for layer in network.layers:
         inputs, outputs = network.input_shape(layer), network.shapes[layer.name]
-        conv = layer.kind == "conv"
         shapes = network.weight_shapes(layer)
         weights = sum(math.prod(shape) for key, shape in shapes.items() if key != "bias") // outputs.channels
         bias_bytes = memory.ACCUMULATOR_BITS // 8 if "bias" in shapes else 0
-        cols = outputs.cols if conv else max(inputs.cols, outputs.cols)
-        rows.append((outputs.channels, cols, layer.taps * inputs.channels if conv else 0, weights, bias_bytes))
+        cols = outputs.cols if layer.convolves else max(inputs.cols, outputs.cols)
+        rows.append((outputs.channels, cols, network.layer_terms(layer), weights, bias_bytes))
     return _counts(rows)
 
 

@@ -105,6 +105,6 @@ def _tables(given: Space) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray
         )
         sources += [index[name] for name in layer.inputs]
         for engine in engines_of_layer:
-            macs = {"conv": engine.pe * engine.simd, "affine": engine.pe}.get(layer.kind, 0)
+            macs = engine.pe * engine.simd * layer.weighted
             options.append((issue_cycles(network, layer, engine), copy_cycles(network, layer, engine), macs))
     return np.array(layers, np.int64), np.array(sources, np.int64), np.array(options, np.int64)

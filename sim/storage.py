@@ -69,7 +69,7 @@ class LayerStorage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Storage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A network on a pipeline; `total` sums all layers, `convs` the convs alone."""
+    """A network on a pipeline; `total` sums all layers, `convs` the convs alone, depthwise ones too."""
 
     network: str
     machine: str
@@ -128,7 +128,7 @@ def storage(network: Network, machine: Pipeline | Budget, precision: Precision =
         precision=precision,
         layers=layers,
         total=_sum("all", layers),
-        convs=_sum("convs", (layer for layer in layers if layer.kind == "conv")),
+        convs=_sum("convs", (layer for layer in layers if layer.kind in ("conv", "depthwise"))),
     )
 
 
@@ -178,7 +178,7 @@ def _up_to_convs(storage: Storage) -> list[tuple[list[str], str]]:
     found: list[tuple[list[str], str]] = []
     between: list[str] = []
     for layer in storage.layers:
-        if layer.kind == "conv":
+        if layer.kind in ("conv", "depthwise"):
             found.append((between, layer.name))
             between = []
         else:

@@ -28,7 +28,7 @@ def student_of(network, seed, images=100, formats=None):
     for layer in network.layers:
         source = chosen[layer.inputs[0]].out
         out = given.get(layer.name, UNSIGNED if layer.relu else SIGNED)
-        if layer.kind not in ("conv", "affine"):
+        if layer.kind not in ("conv", "depthwise", "affine"):
             keep = layer.kind in ("max", "mean") and layer.name not in given
             chosen[layer.name] = LayerFormats(source if keep else out)
             continue
@@ -45,15 +45,15 @@ def student_of(network, seed, images=100, formats=None):
 
 def _weights(network, layer, source, rng):
     shapes = network.weight_shapes(layer)
-    terms = layer.taps * network.input_shape(layer).channels if layer.kind == "conv" else 1
-    spread = 64 / terms**0.5 if layer.kind == "conv" else 100
+    products = {"conv": layer.taps * network.input_shape(layer).channels, "depthwise": layer.taps}
+    spread = 64 / products[layer.kind] ** 0.5 if layer.kind in products else 100
     weight = np.clip(np.round(rng.normal(0, spread, shapes["weight"])), WEIGHT.low, WEIGHT.high).astype(np.int64)
     bias = rng.integers(-(1 << 10), 1 << 10, shapes.get("bias", (0,)))
     return weight, bias
 
 
 def _accumulator(layer, weight, bias, source):
-    sums = np.abs(weight) if layer.kind == "affine" else np.abs(weight).sum(axis=(0, 1, 2))
+    sums = np.abs(weight).sum(axis=tuple(range(weight.ndim - 1)))
     largest = sums * max(source.high, -source.low) + (np.abs(bias) if len(bias) else 0)
     width = accumulator_width(int(largest.max()))
     return Format(width, width - source.fraction - WEIGHT.fraction)

@@ -188,14 +188,18 @@ class Machine:
         cols, products = max(read.cols, made.cols), 1
         if layer.kind == "conv":
             cols, products = made.cols, layer.kernel.rows * layer.kernel.cols * read.channels
-        inner = len(range(0, products, self.engine.simd)) if layer.kind == "conv" else 1
+        if layer.kind == "depthwise":
+            cols, products = made.cols, layer.kernel.rows * layer.kernel.cols
+        inner = len(range(0, products, self.engine.simd)) if layer.kind in ("conv", "depthwise") else 1
         return len(range(0, cols, self.engine.lanes)) * inner
 
     def weight_bytes(self, layer: Layer, groups: tuple[int, ...] | None = None) -> int:
         """Weights and biases of these groups of a layer, of all by default; each group is rounded up by itself."""
-        if layer.kind not in ("conv", "affine"):
+        if layer.kind not in ("conv", "depthwise", "affine"):
             return 0
         of_a_channel, extra = 1, 4
+        if layer.kind == "depthwise":
+            of_a_channel, extra = layer.kernel.rows * layer.kernel.cols, 4 * layer.bias
         if layer.kind == "conv":
             inputs = self.network.shapes[layer.inputs[0]].channels
             of_a_channel, extra = layer.kernel.rows * layer.kernel.cols * inputs, 4 * layer.bias

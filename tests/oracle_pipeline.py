@@ -246,7 +246,9 @@ def _streams(network: Network, pipeline: Pipeline) -> dict[str, Stream]:
         for source in layer.inputs:
             name = f"{source} -> {layer.name}"
             window = (
-                _window(network, pipeline, layer, name) if layer.kind in ("conv", "max", "mean", "upsample") else None
+                _window(network, pipeline, layer, name)
+                if layer.kind in ("conv", "depthwise", "max", "mean", "upsample")
+                else None
             )
             streams[name] = Stream(name, pipeline.fifos[name], _pixels(network, source), window)
     last = network.layers[-1].name
@@ -283,9 +285,11 @@ def _port_cycles(network: Network, name: str, channels_a_cycle: int) -> int:
 def _issue_cycles(network: Network, pipeline: Pipeline, layer: Layer) -> int:
     engine = pipeline.engines[layer.name]
     turns = _exactly(network.shapes[layer.name].channels, engine.pe)
+    rows, cols = layer.kernel
+    if layer.kind == "depthwise":
+        return turns * _exactly(rows * cols, engine.simd)
     if layer.kind != "conv":
         return turns
-    rows, cols = layer.kernel
     return turns * _exactly(rows * cols * network.shapes[layer.inputs[0]].channels, engine.simd)
 
 
@@ -307,7 +311,7 @@ def _exactly(whole: int, part: int) -> int:
 def _delay(layer: Layer, reads: list[Stream]) -> int:
     """Registers between an engine's last issue cycle and the FIFO's write port."""
     latency = 1 if any(stream.fifo.ram == "block" for stream in reads) else 0
-    fixed = {"conv": 6, "mean": 6, "max": 5, "upsample": 3}
+    fixed = {"conv": 6, "depthwise": 6, "mean": 6, "max": 5, "upsample": 3}
     return (
         fixed[layer.kind]
         if layer.kind in fixed

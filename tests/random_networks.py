@@ -30,8 +30,28 @@ FUNCTIONS = (
 )
 
 
-def random_network(seed: int, more: tuple[str, ...] = ()) -> Network:
-    """1 to 7 layers on a map of 1x1 to 9x9 with 1 to 8 channels; `more` are kinds that not every network has."""
+def random_network(seed: int, more: tuple[str, ...] = (), depthwise: bool = False) -> Network:
+    """1 to 7 layers on a map of 1x1 to 9x9 with 1 to 8 channels; `more` are kinds that not every network has.
+
+    Some layers are made depthwise convs if asked.
+    """
+    network = _random_network(seed, more)
+    return _with_depthwise(network, Random(f"depthwise {seed}")) if depthwise else network
+
+
+def _with_depthwise(network: Network, rng: Random) -> Network:
+    """The same shapes: most maxima, overlapping means, affines and convs that keep their channels depthwise."""
+    layers = []
+    for layer in network.layers:
+        keeps = network.shapes[layer.name].channels == network.input_shape(layer).channels
+        fits = layer.kind in ("max", "affine", "mean") or (layer.kind == "conv" and keeps)
+        if fits and not layer.accumulates and rng.random() < 0.8:
+            layer = msgspec.structs.replace(layer, kind="depthwise", channels=0)
+        layers.append(layer)
+    return msgspec.structs.replace(network, layers=tuple(layers))
+
+
+def _random_network(seed: int, more: tuple[str, ...]) -> Network:
     rng = Random(f"network {seed}")
     growth = _Growth(rng, Shape(_extent(rng), _extent(rng), rng.randint(1, 8)), more)
     count = rng.randint(1, 7)
@@ -221,12 +241,15 @@ def _engine(rng: Random, network: Network, layer: Layer) -> Engine:
 def _work(network: Network, layer: Layer, engine: Engine) -> int:
     """About the cycles that an engine needs by itself for a frame."""
     channels_in = network.input_shape(layer).channels
-    turns = layer.taps * channels_in // engine.simd if layer.kind == "conv" else 1
+    products = {"conv": layer.taps * channels_in, "depthwise": layer.taps}
+    turns = products.get(layer.kind, 1) // engine.simd
     issue = network.shapes[layer.name].channels // engine.pe * turns
     return issue * network.shapes[layer.name].pixels + channels_in * network.input_shape(layer).pixels
 
 
 def _simds(network: Network, layer: Layer) -> list[int]:
+    if layer.kind == "depthwise":
+        return _divisors(layer.taps)
     if layer.kind != "conv":
         return [1]
     channels = network.input_shape(layer).channels

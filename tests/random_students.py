@@ -15,21 +15,23 @@ def with_relus(network, seed, share=0.4):
     """Some layers clipped by a ReLU, some convs given a bias."""
     rng = Random(f"relus {seed}")
     layers = [
-        msgspec.structs.replace(layer, relu=rng.random() < share, bias=layer.kind == "conv" and rng.random() < 0.5)
+        msgspec.structs.replace(
+            layer, relu=rng.random() < share, bias=layer.kind in ("conv", "depthwise") and rng.random() < 0.5
+        )
         for layer in network.layers
     ]
     return Network(network.name, network.input, tuple(layers), network.row_step)
 
 
-def random_student(seed, images=2, more=()):
+def random_student(seed, images=2, more=(), depthwise=False):
     """Formats of 3 to 10 bits whose range is near the spread of what they hold, so that some results saturate."""
     rng = np.random.default_rng(seed)
-    network = with_relus(random_network(seed, more), seed)
+    network = with_relus(random_network(seed, more, depthwise), seed)
     formats = {INPUT: LayerFormats(_format(rng, int(rng.integers(-2, 9)), bool(rng.integers(2))))}
     weights = {}
     for layer in network.layers:
         signed = not layer.relu
-        if layer.kind in ("conv", "affine"):
+        if layer.kind in ("conv", "depthwise", "affine"):
             _weigh(rng, network, layer, formats, weights, signed)
         else:
             finest = min(formats[name].out.fraction for name in layer.inputs)

@@ -192,6 +192,14 @@ def test_an_upsample_of_an_old_opset(tmp_path):
     assert [(layer.kind, layer.factor) for layer in found.layers] == [("upsample", (2, 2))]
 
 
+def test_as_many_groups_as_channels_are_a_depthwise_conv(tmp_path):
+    nodes = [node("Conv", ["x", "w", "b"], "out", "c", group=3, pads=[0, 1, 0, 1])]
+    found = read(model(tmp_path, nodes, Shape(4, 5, 3), {"w": weight(3, 1, 1, 3), "b": weight(3)}))
+    padding = Padding(0, 0, 1, 1)
+    assert found.layers == (Layer("c", "depthwise", ("input",), kernel=Size(1, 3), padding=padding, bias=True),)
+    assert found.macs == 4 * 5 * 3 * 3
+
+
 REFUSED = [
     (
         node("Resize", ["x", "", "some"], name="r", **ASYMMETRIC),
@@ -210,7 +218,14 @@ REFUSED = [
     (node("Clip", ["x", "low"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),
     (node("Clip", ["x", "low", "low"], name="c"), "layer c: a Clip (function clip:0:0: a lower bound below the upper "),
     (node("Mul", ["x", "x"], name="m"), "layer m: a Mul is not supported; x times its own Sigmoid (a SiLU) is known; "),
-    (node("Conv", ["x", "w"], name="c", group=2), "layer c: a grouped or dilated conv is not supported; a dense "),
+    (
+        node("Conv", ["x", "u"], name="c", group=2),
+        "layer c: a conv of 2 groups from 2 to 4 channels is not supported; a depthwise conv (as many groups and ",
+    ),
+    (
+        node("Conv", ["x", "w"], name="c", dilations=[2, 1]),
+        "layer c: a dilated conv is not supported; a larger kernel ",
+    ),
     (node("Add", ["x", "w"], name="a"), "layer a: an add of a constant is not supported; fold it into a conv's bias"),
     (node("Concat", ["x", "x"], name="k", axis=2), "layer k: a concat along axis 2 is not supported; a concat of "),
     (node("Gemm", ["x", "v"], name="d", transB=1), "layer d: a dense layer of 7 inputs on a map of 4x4x2 is not "),
@@ -222,7 +237,13 @@ some = np.array([1, 1, 1.5, 2], np.float32)
 
 @pytest.mark.parametrize(("refused", "sentence"), REFUSED, ids=lambda value: getattr(value, "op_type", ""))
 def test_what_no_machine_executes_is_named(tmp_path, refused, sentence):
-    weights = {"w": weight(2, 1, 1, 1), "v": weight(3, 7), "low": np.float32(0), "some": some}
+    weights = {
+        "w": weight(2, 1, 1, 1),
+        "u": weight(4, 1, 1, 1),
+        "v": weight(3, 7),
+        "low": np.float32(0),
+        "some": some,
+    }
     path = model(tmp_path, [refused], Shape(4, 4, 2), weights)
     with pytest.raises(UnsupportedLayer, match=f"^{re.escape(sentence)}"):
         read(path)

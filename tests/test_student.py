@@ -123,7 +123,7 @@ def test_weights_outside_their_format_are_refused(value, span):
 )
 def test_weight_formats_stand_where_weights_are(name, weight):
     told = refusal(small, formats={name: LayerFormats(Format(8, 4), weight)})
-    assert told == f"layer {name}: a weight format is wanted for conv and affine, and for nothing else"
+    assert told == f"layer {name}: a weight format is wanted for conv, depthwise and affine, and for nothing else"
 
 
 def test_a_signed_format_behind_a_relu_is_refused():

@@ -253,11 +253,13 @@ KNOWN = "only conv, batch norm, activations, add, concat, pooling, mean, upsampl
     [
         (
             nn.Conv2d(4, 4, 1, groups=2),
-            "layer odd: a conv of 2 groups is not supported; a dense conv (groups=1) would do",
+            "layer odd: a conv of 2 groups from 4 to 4 channels is not supported; "
+            "distill.dense.dense(model) makes it a plain conv with zeros between its weights",
         ),
         (
             nn.Conv2d(4, 4, 3, dilation=(1, 2), padding=2),
-            "layer odd: dilation (1, 2) is not supported; a larger kernel without dilation would do",
+            "layer odd: a conv of dilation (1, 2) is not supported; "
+            "distill.dense.dense(model) makes it a plain conv with zeros between its weights",
         ),
         (nn.Mish(), "layer odd: mish is not supported; SiLU would do"),
         (nn.PReLU(), "layer odd: prelu is not supported; LeakyReLU, whose slope is one number, would do"),
@@ -272,16 +274,21 @@ KNOWN = "only conv, batch norm, activations, add, concat, pooling, mean, upsampl
             "behind a colon as in leaky_relu:0.01) is not supported; other numbers, or a ReLU, would do",
         ),
         (nn.GroupNorm(2, 4), "layer odd: group_norm is not supported; batch norm would do"),
-        (nn.AdaptiveMaxPool2d(1), f"layer odd: adaptive_max_pool2d is not supported; {KNOWN}"),
         (
-            nn.MaxPool2d(3, ceil_mode=True),
-            "layer odd: max pooling with ceil_mode or dilation is not supported; "
-            "plain max pooling with padding would do",
+            nn.AdaptiveMaxPool2d(1),
+            "layer odd: adaptive_max_pool2d is not supported; nn.MaxPool2d with the whole map as its kernel would do",
         ),
         (
-            nn.AvgPool2d(3, padding=1),
-            "layer odd: average pooling with padding, ceil_mode or a divisor is not supported; "
-            "plain average pooling would do",
+            nn.MaxPool2d(2, dilation=2),
+            "layer odd: max pooling with dilation is not supported; plain max pooling would do",
+        ),
+        (
+            nn.AvgPool2d(3, padding=1, count_include_pad=False),
+            "layer odd: average pooling that leaves out its padding is not supported; count_include_pad=True would do",
+        ),
+        (
+            nn.AvgPool2d(3, 2, ceil_mode=True),
+            "layer odd: average pooling with a last window cut short is not supported; ceil_mode=False would do",
         ),
         (
             nn.AdaptiveAvgPool2d((3, 2)),
@@ -401,24 +408,21 @@ def test_a_relu_behind_a_table_is_the_tables():
         ),
         (
             lambda m, x: m.c(m.a(x)) * m.a(x),
-            "layer mul: mul is not supported; a 1x1 conv or batch norm would do",
+            "layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; "
+            "the network without it would do",
         ),
-        (lambda m, x: m.flat_dense(m.a(x).view(1, -1)), "layer view: view is not supported; flatten(1) would do"),
         (
-            lambda m, x: m.flat_dense(m.a(x).reshape(1, -1)),
-            "layer reshape: reshape is not supported; flatten(1) would do",
+            lambda m, x: m.a(x).reshape(1, 2, 2, 4, 6),
+            "layer reshape: reshape from (1, 4, 4, 6) to (1, 2, 2, 4, 6) is not supported; flatten(1) would do; "
+            "channels that are shuffled want a 1x1 conv",
         ),
         (
             lambda m, x: torch.cat((m.a(x), m.b(m.a(x))), 2),
             "layer cat: a concat along axis 2 is not supported; a concat of channels (axis 1) would do",
         ),
         (
-            lambda m, x: m.a(x) + 1,
-            "layer add: an add of a number or with a factor is not supported; fold it into a conv's bias or weights",
-        ),
-        (
             lambda m, x: torch.add(m.a(x), m.c(m.a(x)), alpha=2),
-            "layer add: an add of a number or with a factor is not supported; fold it into a conv's bias or weights",
+            "layer add: an add with a factor is not supported; a factor in a conv's weights would do",
         ),
         (
             lambda m, x: (lambda y: y + y.mean(3, keepdim=True))(m.a(x)),
@@ -469,9 +473,9 @@ def test_a_module_that_wants_another_shape_is_refused():
     assert "\n" not in told
 
 
-def test_a_layer_added_to_itself_is_refused():
-    told = refusal(Parts(lambda m, x: (lambda y: y + y)(m.a(x))), kind=BadInput)
-    assert told == "layer add: it reads a twice; different inputs are wanted"
+def test_a_layer_added_to_itself_is_a_scale():
+    network = agrees(Parts(lambda m, x: (lambda y: y + y)(m.a(x))), MAP)
+    assert [layer.kind for layer in network.layers] == ["conv", "affine"]
 
 
 def modes(module):

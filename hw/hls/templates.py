@@ -157,7 +157,7 @@ class _Builder:
 
     def add(self, layer: Layer, factor: int, strategy: str) -> None:
         """The process of a layer, a padding before it and a clone behind it."""
-        if layer.kind in ("concat", "table", "upsample"):
+        if layer.kind in ("concat", "depthwise", "table", "upsample"):
             raise refusal(layer)
         inputs = tuple(self.read_from[source, layer.name] for source in layer.inputs)
         if any(layer.padding):

@@ -31,6 +31,8 @@ def instance(student: Student, pipeline: Pipeline, layer: Layer, name: str) -> I
     engine = pipeline.engines[layer.name]
     if layer.kind == "conv":
         return _conv(student, pipeline, layer, engine, name)
+    if layer.kind == "depthwise":
+        return _depthwise(student, pipeline, layer, engine, name)
     if layer.kind == "affine":
         return _affine(student, pipeline, layer, engine, name)
     if layer.kind in ("add", "concat"):
@@ -108,6 +110,26 @@ def _conv(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, na
     return Instance("pm_conv", engine, parameters, _roms(student, layer, name, _conv_words(weight, engine), bias, sums))
 
 
+def _depthwise(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, name: str) -> Instance:
+    network = student.network
+    sums = accumulator(student, layer)
+    parameters = {
+        **geometry(network, layer),
+        **steps(layer),
+        "CAPACITY": window_pixels(network, pipeline, layer),
+        "PE": engine.pe,
+        "SIMD": engine.simd,
+        "RADIX": _radix(engine.simd),
+        **_input(student, pipeline, layer),
+        **_products(student, layer, sums, name),
+        **_result(student, layer),
+    }
+    weight = student.integers[f"{layer.name}.weight"]
+    bias = student.integers.get(f"{layer.name}.bias", np.zeros(weight.shape[2], np.int64)).reshape(-1, engine.pe)
+    words = _conv_words(weight[:, :, None], engine)
+    return Instance("pm_depthwise", engine, parameters, _roms(student, layer, name, words, bias, sums))
+
+
 def _affine(student: Student, pipeline: Pipeline, layer: Layer, engine: Engine, name: str) -> Instance:
     sums = accumulator(student, layer)
     parameters = {
@@ -172,7 +194,10 @@ def _products(student: Student, layer: Layer, sums: Format, name: str) -> Parame
 
 
 def _conv_words(weight: Integers, engine: Engine) -> Integers:
-    """Weights (rows, cols, inputs, outputs) as words (issue cycles, PE x SIMD), the order in which `pm_conv` asks."""
+    """Weights (rows, cols, inputs, outputs) as words (issue cycles, PE x SIMD), the order in which `pm_conv` asks.
+
+    `pm_depthwise` asks in the same order for a conv of one input.
+    """
     rows, cols, inputs, outputs = weight.shape
     flat = weight.reshape(rows * cols * inputs, outputs)
     chunks = flat.reshape(-1, engine.simd, outputs // engine.pe, engine.pe)

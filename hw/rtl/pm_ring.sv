@@ -13,6 +13,7 @@ module pm_ring #(
     parameter int WORDS = 1,
     parameter int WIDTH = 8,
     parameter int PORTS = 1,
+    parameter bit TAPWISE = 0,      // of a window one word of each tap is read, then the next word of each
     parameter logic [WIDTH-1:0] OUTSIDE = '0,
     parameter int INDEX = 32,
     parameter int ADDRESS = 1
@@ -35,8 +36,9 @@ module pm_ring #(
     // From a port's tap to its next one: DOWN rows and RIGHT columns, or where that leaves the kernel a row more and back.
     localparam int DOWN = PORTS / KERNEL_COLS;
     localparam int RIGHT = PORTS % KERNEL_COLS;
-    localparam int JUMP = ((DOWN * COLS + RIGHT - 1) * WORDS + 1) % SIZE;
-    localparam int JUMP_BACK = (((DOWN + 1) * COLS + RIGHT - KERNEL_COLS - 1) * WORDS + 1 + SIZE * KERNEL_COLS) % SIZE;
+    localparam int READ = TAPWISE ? 0 : WORDS - 1;  // words of a tap that lie between its first and its last one read
+    localparam int JUMP = ((DOWN * COLS + RIGHT) * WORDS - READ) % SIZE;
+    localparam int JUMP_BACK = (((DOWN + 1) * COLS + RIGHT - KERNEL_COLS) * WORDS - READ + SIZE * KERNEL_COLS) % SIZE;
     localparam int COL_BITS = $clog2(KERNEL_COLS + 1);
     generate
         for (genvar port = 0; port < PORTS; port++) begin : g_port

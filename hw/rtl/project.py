@@ -199,7 +199,7 @@ def _write_constraints(folder: Path, clock_mhz: float) -> None:
 def _readme(student: Student, pipeline: Pipeline, design: Design, frames: int) -> str:
     in_width, out_width = _widths(student)
     layers = student.network.layers
-    engines = [pipeline.engines[layer.name] for layer in layers if layer.kind in ("conv", "affine")]
+    engines = [pipeline.engines[layer.name] for layer in layers if layer.weighted]
     return _README.format(
         name=student.network.name,
         layers=len(layers),

@@ -50,6 +50,8 @@ def parts(module: str, parameters: Parameters, family: str) -> Parts:
     p = {key: value for key, value in parameters.items() if isinstance(value, int)}
     if module == "pm_conv":
         return _conv(p, family)
+    if module == "pm_depthwise":
+        return _depthwise(p, family)
     if module == "pm_affine":
         return _affine(p, family)
     if module == "pm_join":
@@ -191,6 +193,25 @@ def _conv(p: Mapping[str, int], family: str) -> Parts:
     _rom(found, family, ii, width, "weights")
     _rom(found, family, groups, p["PE"] * p["SUM_BITS"], "biases")
     product = _products(found, p, family, p["PE"] * p["SIMD"], ii)
+    _reduced(found, p, family, product)
+    _requantise(found, p["PE"], p["SUM_BITS"], p, p["SHIFT"])
+    return found
+
+
+def _depthwise(p: Mapping[str, int], family: str) -> Parts:
+    """With the coefficients of a conv, whose parts it has; how far off that is, docs/decisions/0012 tells."""
+    found = Parts("conv")
+    words, simd = p["CHANNELS"] // p["PE"], p["SIMD"]
+    turns = p["KERNEL_ROWS"] * p["KERNEL_COLS"] // simd
+    index, ii = _index(p), turns * words
+    _window(found, p, index, p["CAPACITY"] * words, words)
+    _ring(found, p, family, words, p["PE"] * p["IN_BITS"], simd, index, turns)
+    counters = sum(bits_of(n) for n in (ii, words, turns) if n > 1)
+    found.add("counters", lut=counters, ff=counters)
+    found.add("group_delay", ff=3 * bits_of(words) if words > 1 else 0)
+    _rom(found, family, ii, p["PE"] * simd * p["WEIGHT_BITS"], "weights")
+    _rom(found, family, words, p["PE"] * p["SUM_BITS"], "biases")
+    product = _products(found, p, family, p["PE"] * simd, ii)
     _reduced(found, p, family, product)
     _requantise(found, p["PE"], p["SUM_BITS"], p, p["SHIFT"])
     return found

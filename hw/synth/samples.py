@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from hw.accelerator import Engine, Fifo, Pipeline, Ram
@@ -104,6 +105,10 @@ def _layers(rng: Random, kind: str, shape: Shape) -> tuple[Layer, ...]:
         stride, outputs = rng.choice(((1, 1), (1, 1), (1, 2), (2, 2))), rng.choice((4, 8, 10, 16, 32, 64))
         padded = rng.random() < 0.8
         return (conv(kernel, stride, outputs, padded),)
+    if kind == "depthwise":
+        kernel = rng.choice(((1, 3), (3, 3), (1, 5), (5, 5)))
+        made = conv((min(kernel[0], shape.rows - 1), kernel[1]), rng.choice(((1, 1), (1, 2), (2, 2))), 0, padded=True)
+        return (msgspec.structs.replace(made, kind="depthwise"),)
     if kind == "affine":
         return (Layer("e", "affine", (INPUT,), relu=True),)
     if kind in ("add", "concat"):
@@ -139,6 +144,8 @@ def _folding(rng: Random, network: Network, layer: Layer) -> Engine:
     pe = rng.choice([d for d in _divisors(outputs) if d <= 16])
     if layer.kind in ("max", "mean") and layer.taps * pe > 40 and not layer.accumulates:
         pe = 1
+    if layer.kind == "depthwise":
+        return Engine(pe, rng.choice([simd for simd in _divisors(layer.taps) if simd * pe <= 64]))
     if layer.kind != "conv":
         return Engine(min(pe, 8) if outputs % min(pe, 8) == 0 else 1)
     simds = [*_divisors(inputs), *(inputs * t for t in _divisors(layer.taps) if t > 1)]
@@ -160,7 +167,7 @@ def drawn_student(
     formats = {INPUT: LayerFormats(source)}
     integers: dict[str, Integers] = {}
     for layer in network.layers:
-        if layer.kind not in ("conv", "affine"):
+        if not layer.weighted:
             fraction = formats[layer.inputs[0]].out.fraction - rng.choice((0, 0, 1))
             formats[layer.name] = LayerFormats(Format(activation_bits, activation_bits - fraction, signed))
             continue
@@ -173,7 +180,7 @@ def drawn_student(
         integers[f"{layer.name}.weight"] = weight
         if "bias" in shapes:
             integers[f"{layer.name}.bias"] = numbers.integers(-typical, typical + 1, shapes["bias"])
-        sums = np.abs(weight) if layer.kind == "affine" else np.abs(weight).sum(axis=(0, 1, 2))
+        sums = np.abs(weight).reshape(-1, weight.shape[-1]).sum(axis=0)
         width = accumulator_width(int((sums * max(source.high, -source.low)).max()) + typical)
         fraction = source.fraction + weight_bits - 1
         shift = max(0, typical.bit_length() + 1 - activation_bits)

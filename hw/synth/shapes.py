@@ -21,7 +21,7 @@ from hw.student import Student, accumulator
 
 @dataclass(frozen=True)
 class Widths:
-    """Formats of all results and weights, and bits of the sums of convs and affines, by layer."""
+    """Formats of all results and weights, and bits of the sums of layers with weights, by layer."""
 
     network: Network
     formats: Mapping[str, LayerFormats]
@@ -30,7 +30,7 @@ class Widths:
 
 def of_student(student: Student) -> Widths:
     """The widths of a student."""
-    summing = (layer for layer in student.network.layers if layer.kind in ("conv", "affine"))
+    summing = (layer for layer in student.network.layers if layer.weighted)
     return Widths(student.network, student.formats, {e.name: accumulator(student, e).width for e in summing})
 
 
@@ -43,7 +43,7 @@ def of_bits(network: Network, activation_bits: int, weight_bits: int, input_bits
     sum_bits: dict[str, int] = {}
     for layer in network.layers:
         source = formats[layer.inputs[0]].out
-        if layer.kind not in ("conv", "affine"):
+        if not layer.weighted:
             formats[layer.name] = LayerFormats(Format(activation_bits, source.integer, signed=False))
             continue
         sum_bits[layer.name] = typical_sum_bits(network, layer, source.width, weight_bits)
@@ -55,8 +55,8 @@ def of_bits(network: Network, activation_bits: int, weight_bits: int, input_bits
 
 
 def typical_sum_bits(network: Network, layer: Layer, read_bits: int, weight_bits: int) -> int:
-    """Bits of the sums of a conv or an affine whose weights are a fourth of the largest on average."""
-    terms = layer.taps * network.input_shape(layer).channels if layer.kind == "conv" else 4
+    """Bits of the sums of a layer whose weights are a fourth of the largest on average."""
+    terms = network.layer_terms(layer) if layer.convolves else 4
     return accumulator_width(max(1, terms << weight_bits >> 3) * ((1 << read_bits) - 1))
 
 
@@ -106,7 +106,7 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
         "OUT_BITS": out.width,
         "OUT_SIGNED": int(out.signed),
     }
-    if layer.kind in ("conv", "affine"):
+    if layer.weighted:
         common |= _sums(widths, layer)
     if layer.kind == "affine":
         return "pm_affine", {**common, "CHANNELS": widths.network.shapes[layer.name].channels}
@@ -121,6 +121,8 @@ def engine(widths: Widths, pipeline: Pipeline, layer: Layer) -> tuple[str, Param
     if layer.kind == "conv":
         outputs = widths.network.shapes[layer.name].channels
         return "pm_conv", {**common, "SIMD": folding.simd, "RADIX": _radix(folding.simd), "OUT_CHANNELS": outputs}
+    if layer.kind == "depthwise":
+        return "pm_depthwise", {**common, "SIMD": folding.simd, "RADIX": _radix(folding.simd)}
     common |= {"MEAN": int(layer.kind == "mean"), "RADIX": _radix(layer.taps)}
     if layer.kind == "mean":
         return "pm_pool", {**common, **_division(widths, layer)}

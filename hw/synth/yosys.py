@@ -26,6 +26,7 @@ OLDEST = (0, 60)
 TIMEOUT_S = 3600
 ENGINES = (
     "pm_conv",
+    "pm_depthwise",
     "pm_affine",
     "pm_join",
     "pm_mean",

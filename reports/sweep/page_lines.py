@@ -70,10 +70,10 @@ def _likeness(subject: Subject) -> tuple[str, tuple[object, ...]]:
     if filters in ("full", "row"):
         return str(filters), tuple(subject.columns.get(name) for name in ALIKE)
     layers = subject.network.layers
-    high = any(layer.kind == "conv" and layer.kernel.rows > 1 for layer in layers)
-    wide = any(layer.kind == "conv" and layer.kernel.cols > 1 for layer in layers)
+    high = any(layer.convolves and layer.kernel.rows > 1 for layer in layers)
+    wide = any(layer.convolves and layer.kernel.cols > 1 for layer in layers)
     alike = tuple((layer.name, layer.kind, layer.channels, layer.inputs) for layer in layers)
-    cols = tuple(layer.kernel.cols for layer in layers if layer.kind == "conv")
+    cols = tuple(layer.kernel.cols for layer in layers if layer.convolves)
     return "full" if high else "row" if wide else "", (alike, cols, subject.network.input, subject.precision)
 
 

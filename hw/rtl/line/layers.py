@@ -81,6 +81,10 @@ def _check_layer(student: Student, layer: Layer) -> None:
     def refuse(text: str) -> PacemakerError:
         return UnsupportedLayer(f"layer {layer.name}: {text}")
 
+    if layer.kind == "depthwise":
+        raise refuse(
+            "a depthwise conv was found, which the RTL of the line engine does not execute; the pipeline's does"
+        )
     weight = student.formats[layer.name].weight
     if weight is not None and (weight.width > 8 or not weight.signed):
         raise refuse(f"weights of {weight} were found, the RTL of the line engine wants signed ones of 8 bits at most")
