@@ -139,6 +139,20 @@ def test_simulate_prints_json_with_all_that_was_promised() -> None:
     assert found["latency_ms"] == pytest.approx(found["latency_cycles"] / found["clock_mhz"] / 1000)
 
 
+def test_compiling_is_told_of_kernels_that_no_cache_has(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(
+        "from numba import njit\n\n@njit(cache=True)\ndef one(x):\n    return x + 1\n\nNUMBER = 3\n"
+    )
+    script = "import kernels\nfrom sim import run\nrun.KERNELS = (kernels,)\nbefore = run.compiling()\nkernels.one(1)\n"
+    words = [sys.executable, "-c", script + "print(before, run.compiling())"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = [
+        subprocess.run(words, cwd=tmp_path, env=environment | more, capture_output=True, text=True)
+        for more in ({}, {}, {"NUMBA_DISABLE_JIT": "1"})
+    ]
+    assert [each.stdout for each in told] == ["False True\n", "False False\n", "False False\n"], told[0].stderr
+
+
 def test_simulate_loads_nothing_that_it_does_not_need(place: Path) -> None:
     script = (
         "import sys, pacemaker\n"
