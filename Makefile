@@ -7,7 +7,13 @@ TORCH := torch==2.13.*
 TORCH_FLAGS ?=
 WORKERS ?= 2
 
-.PHONY: demo test check install test-all bench format site clean lock audit fuzz
+# What the base installation is tested with: no torch, no hls4ml, no programs of others.
+BASE_VENV ?= .venv-base
+BASE_TESTS := $(addprefix tests/test_,$(addsuffix .py,accelerator bounds command_line designs devices energy engine \
+	fifos files fixed floors folding golden knapsack lanes line_sensor memory mixed_bits network oracle_engine pareto \
+	pipeline pipeline_oracle pipeline_properties planner reference resources screening sensor storage student timeline))
+
+.PHONY: demo test check install test-all test-base coverage mutants bench format site clean lock audit fuzz
 
 demo: install
 	$(BIN)/pacemaker codesign digits --out runs/digits --workers $(WORKERS)
@@ -19,6 +25,25 @@ test: $(VENV)/.installed-dev
 
 test-all: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n $(WORKERS) --durations=20
+
+test-base:
+	$(PYTHON) -m venv $(BASE_VENV)
+	rm -rf build/lib
+	$(BASE_VENV)/bin/pip install --quiet . hypothesis pytest
+	$(BASE_VENV)/bin/pytest -m "not slow" $(BASE_TESTS)
+
+# TESTS="tests/test_fixed.py tests/test_files.py" measures a part.
+TESTS ?=
+coverage: $(VENV)/.installed-dev
+	mkdir -p build/coverage
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow" -n $(WORKERS) $(TESTS)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
+
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python tests/mutants.py
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python tests/bench/bench.py

@@ -2,7 +2,7 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,13 +41,13 @@ def simulate(
     from hw.passes import executed
     from sim import energy as energies
     from sim.folding import settled
-    from sim.run import kernel_ready, named
+    from sim.run import named
     from sim.run import simulate as run_on
 
     table = None if energy is None else energies.load(energy)
     chosen, precision = named(network)
     on = accelerator.bounded(machine, macs, dsp, bram18)
-    with _notice_of_compiling(lambda: kernel_ready(on)):
+    with _notice_of_compiling():
         made = settled(executed(chosen), on, precision)
         result = run_on(chosen, made, precision)
     if table is not None:
@@ -74,12 +74,12 @@ def memory(
     from hw import accelerator
     from hw.files import to_json
     from reports import memory as tables
-    from sim.run import kernel_ready, named
+    from sim.run import named
     from sim.storage import compare, storage
 
     on = accelerator.pipeline_machine(machine)
     names = [network] if other is None else [network, other]
-    with _notice_of_compiling(lambda: kernel_ready(on)):
+    with _notice_of_compiling():
         found = [storage(chosen, on, precision) for chosen, precision in map(named, names)]
     console = terminal(stderr=False)
     if json:
@@ -103,12 +103,12 @@ def lines(
     from hw.passes import executed
     from reports import lifetimes
     from sim import planner
-    from sim.run import kernel_ready, named
+    from sim.run import named
 
     on = planner.line_engine(machine)
     given, precision = named(network)
     form = executed(given)
-    with _notice_of_compiling(lambda: kernel_ready(on)):
+    with _notice_of_compiling():
         planned = planner.plan(form, on, precision)
         found = lifetimes.lines(form, on, planned, precision)
     if out is not None and out.suffix == ".json":
@@ -205,16 +205,22 @@ def _cycles(spans: Iterable["Span"]) -> dict[str, int]:
 
 
 @contextmanager
-def _notice_of_compiling(ready: Callable[[], bool]) -> Iterator[None]:
-    """Say in a line that numba compiles, if it does: its disk cache answers sooner than that."""
+def _notice_of_compiling() -> Iterator[None]:
+    """Say in a line that numba compiles, if it does; how long its disk cache takes to answer says nothing."""
+    from sim.run import compiling
 
-    def tell() -> None:
-        if not ready():
-            typer.echo("compiling the simulator for this machine: once, under 20 s", err=True)
+    done = threading.Event()
 
-    timer = threading.Timer(0.7, tell)
-    timer.start()
+    def watch() -> None:
+        while not done.wait(0.5):
+            if compiling():
+                typer.echo("compiling the simulator for this machine: once, under 20 s", err=True)
+                return
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
     try:
         yield
     finally:
-        timer.cancel()
+        done.set()
+        watcher.join()

@@ -1,16 +1,17 @@
 """Tables for people at a terminal."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.table import Table
 
-from reports.candidate import Accuracy, Report
-from reports.columns import machines_of
-from reports.statistics import Paired, holm
 from sim.fifos import Sizing
 from sim.result import Result
+
+if TYPE_CHECKING:  # a simulation's table needs none of a run's parts
+    from reports.candidate import Accuracy, Report
+    from reports.statistics import Paired
 
 
 def show_result(console: Console, result: Result) -> None:
@@ -57,7 +58,7 @@ def _layers(result: Result) -> Table:
     return table
 
 
-def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, Accuracy]]) -> None:
+def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, "Accuracy"]]) -> None:
     """Accuracies by network and split: mean and standard deviation over seeds."""
     splits = list(dict.fromkeys(split for row in rows.values() for split in row))
     table = Table(box=None, header_style="bold", title=title, title_justify="left")
@@ -69,10 +70,12 @@ def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, Accu
     console.print(table)
 
 
-def show_paired(console: Console, paired: Sequence[Paired]) -> None:
+def show_paired(console: Console, paired: Sequence["Paired"]) -> None:
     """Differences on the test split, seed by seed, in percentage points."""
     if not paired:
         return
+    from reports.statistics import holm
+
     table = Table(box=None, header_style="bold", title="differences on test, paired by seed", title_justify="left")
     table.add_column("network")
     table.add_column("against")
@@ -103,14 +106,16 @@ def show_sizing(console: Console, sizing: Sizing) -> None:
     )
 
 
-def percent(accuracy: Accuracy) -> str:
+def percent(accuracy: "Accuracy") -> str:
     """97.21 ± 0.48, or 97.21 where there is one seed."""
     spread = "" if accuracy.deviation is None else f" ± {100 * accuracy.deviation:.2f}"
     return f"{100 * accuracy.mean:.2f}{spread}"
 
 
-def show_report(console: Console, report: Report) -> None:
+def show_report(console: Console, report: "Report") -> None:
     """The candidates of a run, a table a machine: accuracy, latency and memory."""
+    from reports.columns import machines_of
+
     for name in (machine.name for machine in machines_of(report)):
         table = Table(box=None, header_style="bold", title=f"on {name}", title_justify="left")
         for heading, justify in _HEADINGS:

@@ -7,10 +7,12 @@ from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
 from hw.network import INPUT, Network
 from hw.passes import executed
 from hw.student import Student
-from sim import engine, fifos, folding, kernels_engine, kernels_pipeline, line_sensor, pipeline, sensor
+from sim import engine, fifos, folding, kernels_engine, kernels_pipeline, kernels_turns, line_sensor, pipeline, sensor
 from sim.fifos import Sizing
 from sim.result import Precision, Result
 from sim.sensor import Watch
+
+KERNELS = kernels_pipeline, kernels_engine, kernels_turns
 
 
 def simulate(network: Network, machine: Machine, precision: Precision = Precision()) -> Result:
@@ -77,8 +79,7 @@ def precision_of(made: Student) -> Precision:
     return Precision(max(inner, default=pixels), max(weights, default=1), pixels)
 
 
-def kernel_ready(machine: Machine) -> bool:
-    """Whether the machine's kernel is there in this process, compiled or read from numba's disk cache."""
-    if not isinstance(machine, LineEngine):
-        return bool(kernels_pipeline.run_one.signatures)
-    return bool(kernels_engine.clock.signatures)
+def compiling() -> bool:
+    """Whether this process compiles a simulator's kernel, or has compiled one: numba's disk cache had it not."""
+    counted = (getattr(kernel, "stats", None) for module in KERNELS for kernel in vars(module).values())
+    return any(stats.cache_misses for stats in counted if stats is not None)

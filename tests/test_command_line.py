@@ -139,6 +139,20 @@ def test_simulate_prints_json_with_all_that_was_promised() -> None:
     assert found["latency_ms"] == pytest.approx(found["latency_cycles"] / found["clock_mhz"] / 1000)
 
 
+def test_compiling_is_told_of_kernels_that_no_cache_has(tmp_path: Path) -> None:
+    (tmp_path / "kernels.py").write_text(
+        "from numba import njit\n\n@njit(cache=True)\ndef one(x):\n    return x + 1\n\nNUMBER = 3\n"
+    )
+    script = "import kernels\nfrom sim import run\nrun.KERNELS = (kernels,)\nbefore = run.compiling()\nkernels.one(1)\n"
+    words = [sys.executable, "-c", script + "print(before, run.compiling())"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    told = [
+        subprocess.run(words, cwd=tmp_path, env=environment | more, capture_output=True, text=True)
+        for more in ({}, {}, {"NUMBA_DISABLE_JIT": "1"})
+    ]
+    assert [each.stdout for each in told] == ["False True\n", "False False\n", "False False\n"], told[0].stderr
+
+
 def test_simulate_loads_nothing_that_it_does_not_need(place: Path) -> None:
     script = (
         "import sys, pacemaker\n"
@@ -479,6 +493,7 @@ def test_lines_of_a_run_by_hand(
     plan = json.loads((place / "plan.json").read_text())
     assert plan["extent_bytes"] == found["extent_bytes"]
     assert len(plan["buffers"]) == len(plan["addresses"]) == 2 * (4 + 4)
+    pytest.importorskip("matplotlib")
     assert inside([*words, "--out", "figure.svg"], monkeypatch) == 0
     told = capsys.readouterr().out
     assert told.startswith("tiny on [/odd] :name:, line by line\nline memory of 13 bytes: turns hold 12 at most")
@@ -561,6 +576,8 @@ def test_what_the_user_can_mend_is_told_in_one_line(
 ) -> None:
     if words[0] in NEEDS_TORCH:
         pytest.importorskip("torch")
+    if words[-1].endswith(".onnx"):
+        pytest.importorskip("onnx")
     before = everything_in(place)
     assert inside(words, monkeypatch) == 2
     told = capsys.readouterr()

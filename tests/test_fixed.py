@@ -3,13 +3,14 @@
 from fractions import Fraction
 from math import floor, inf
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from hw.errors import BadInput
-from hw.fixed import Format, accumulator_width, dequantise, divide, finer, quantise, requantise
+from hw.fixed import Format, LayerFormats, accumulator_width, dequantise, divide, finer, quantise, requantise
 
 FORMATS = st.builds(Format, st.integers(1, 16), st.integers(-12, 20), st.booleans())
 INTEGERS = st.integers(-(2**20), 2**20)
@@ -149,6 +150,16 @@ def test_a_width_out_of_range_is_refused(width):
     with pytest.raises(BadInput) as error:
         Format(width, 2)
     assert str(error.value) == f"format fixed<{width},2>: a width of 1 to 62 bits is wanted"
+
+
+@pytest.mark.parametrize("record", [Format(8, 2), LayerFormats(Format(8, 2))])
+def test_formats_are_frozen_and_take_no_other_field(record):
+    name, text = record.__struct_fields__[0], msgspec.json.encode(record)
+    assert msgspec.json.decode(text, type=type(record)) == record
+    with pytest.raises(AttributeError):
+        setattr(record, name, getattr(record, name))
+    with pytest.raises(msgspec.ValidationError, match="unknown field `bits`"):
+        msgspec.json.decode(text[:-1] + b', "bits": 1}', type=type(record))
 
 
 @checked
