@@ -5,7 +5,9 @@ stderr), 130 stopped by Ctrl-C.
 """
 
 import io
+import os
 import sys
+from pathlib import Path
 
 import typer
 
@@ -44,6 +46,7 @@ for command in (
 
 def main() -> None:
     """Run a command; what the user can mend becomes one sentence and exit code 2."""
+    _have_streams()
     _print_any_letter()
     try:
         app(prog_name="pacemaker")
@@ -71,6 +74,13 @@ def main() -> None:
     except OSError as error:
         typer.echo(f"pacemaker: {error.filename or 'output'}: {error.strerror}", err=True)
         sys.exit(2)
+
+
+def _have_streams() -> None:
+    """Give streams that were closed (`>&-`) the null device, before a file takes their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the whole process
 
 
 def _print_any_letter() -> None:
