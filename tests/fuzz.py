@@ -152,6 +152,7 @@ def _chunk(target: Target, name: str, right: list[dict[str, bytes]], place: Path
     child = os.fork()
     if child == 0:
         code = 70
+        faulthandler.disable()  # a crash is counted, not told
         try:
             answer.write_bytes(msgspec.json.encode(_inputs(target, name, right, place / "box", seeds, now)))
             code = 0

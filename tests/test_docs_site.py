@@ -283,7 +283,7 @@ def test_the_citation_names_the_software_and_the_paper():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert cited["cff-version"] == "1.2.0"
     assert {"message", "title", "authors", "type", "license"} <= set(cited)
-    assert (cited["version"], cited["license"]) == (project["version"], project["license"]["text"])
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
     paper = cited["references"][0]
     assert [author["family-names"] for author in paper["authors"]] == ["Son", "Kim", "Song", "Moon", "Hwang"]
     assert paper["year"] == 2020
