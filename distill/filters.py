@@ -60,7 +60,13 @@ def convert(
     return converted
 
 
-def on_the_fly(model: nn.Module, n: int | None = None, rows: str = "skip", stem: str = "row") -> nn.Module:
+def on_the_fly(
+    model: nn.Module,
+    n: int | None = None,
+    rows: str = "skip",
+    stem: str = "row",
+    data_shape: DataShape | None = None,
+) -> nn.Module:
     """Any CNN with every KxK filter made 1xN (but the first one, if `stem` is full), at the same depth and width.
 
     Every `nn.Conv2d` with a kernel above 1x1 changes, grouped, dilated, strided and asymmetric ones too; a module used
@@ -69,13 +75,17 @@ def on_the_fly(model: nn.Module, n: int | None = None, rows: str = "skip", stem:
 
     With rows skipped, a filter of odd height padded by half a kernel or more gives maps of its old size (of even
     height: at most a row more or less). One padded with less keeps the rows, and where 1xN is narrower than the kernel
-    the columns, that its twin would have lost at the border.
+    the columns, that its twin would have lost at the border. Beside a pool that loses them its maps no longer fit: with
+    `data_shape` (channels, rows, cols) an empty image is shown to the result, and these convolutions are told.
 
     Raises:
         BadInput: as `convert`; an N of the other parity than a kernel's width; a convolution that does more than
-            `nn.Conv2d` does.
+            `nn.Conv2d` does; an image of `data_shape` that the result cannot take.
     """
-    return convert(model, plan_of(model, "row", stem), n=n, rows=rows)
+    made = convert(model, plan_of(model, "row", stem), n=n, rows=rows)
+    if data_shape is not None:
+        _check_fits(model, made, data_shape)
+    return made
 
 
 def plan_of(model: nn.Module, kind: str, stem: str | None = None) -> dict[str, str]:
@@ -328,16 +338,46 @@ def _rows_at(model: nn.Module, part: nn.Module, data_shape: DataShape) -> int:
     """Rows of the feature map that reaches `part`, found by running an empty image."""
     found: list[int] = []
     hook = part.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0].shape[2]))
+    try:
+        _show(model, data_shape)
+    finally:
+        hook.remove()
+    return found[0]
+
+
+def _show(model: nn.Module, data_shape: DataShape) -> None:
+    """Run an empty image in evaluation mode, of the type of the weights."""
+    weights = next(model.parameters(), torch.zeros(0))
     modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
         with torch.no_grad():
-            model(torch.zeros(1, *data_shape))
+            model(weights.new_zeros(1, *data_shape))
     finally:
-        hook.remove()
         for module, mode in modes.items():
             module.training = mode
-    return found[0]
+
+
+def _check_fits(model: nn.Module, made: nn.Module, data_shape: DataShape) -> None:
+    """Show the 1xN twin an image; where it fails, name what of `model` loses rows that the twin keeps."""
+    try:
+        _show(made, data_shape)
+    except RuntimeError as error:
+        named = [name for name, conv in _convolutions(model) if _loses_rows(conv)]
+        cure = f"; as 1xN more rows are kept by {', '.join(named)}; padding by half a kernel would do" if named else ""
+        channels, rows, cols = data_shape
+        raise BadInput(
+            f"network: as 1xN it cannot take an image of {channels} channels, {rows} rows and {cols} cols "
+            f"({error}){cure}"
+        ) from error
+
+
+def _loses_rows(conv: nn.Conv2d) -> bool:
+    """Whether it is padded by less than half a kernel."""
+    if conv.padding == "same":
+        return False
+    padding = 0 if isinstance(conv.padding, str) else conv.padding[0]
+    return 2 * padding < conv.dilation[0] * (conv.kernel_size[0] - 1)
 
 
 def _pair(value: tuple[int, ...]) -> tuple[int, int]:

@@ -425,6 +425,37 @@ def test_unpadded_filters_keep_the_border_that_their_twin_loses():
     assert filters.on_the_fly(nn.Conv2d(3, 4, 4, 4), 3)(IMAGES).shape == (2, 4, 4, 4)
 
 
+class Beside(nn.Module):
+    """A strided convolution beside a strided pool, concatenated."""
+
+    def __init__(self, padding):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 4, 3, padding=1)
+        self.down = nn.Conv2d(4, 4, 3, 2, padding)
+        self.pool = nn.MaxPool2d(3, 2, padding)
+
+    def forward(self, x):
+        y = self.stem(x)
+        return torch.cat((self.down(y), self.pool(y)), 1)
+
+
+def test_a_twin_whose_rows_do_not_meet_is_refused_by_the_names_of_the_filters_that_keep_them():
+    shape = (3, 17, 17)
+    model = Beside(0).train()
+    with pytest.raises(
+        BadInput,
+        match=r"^network: as 1xN it cannot take an image of 3 channels, 17 rows and 17 cols \(Sizes of tensors must "
+        r"match.*\); as 1xN more rows are kept by down; padding by half a kernel would do$",
+    ):
+        filters.on_the_fly(model, data_shape=shape)
+    assert all(part.training for part in model.modules())
+    made = filters.on_the_fly(Beside(1).train(), data_shape=shape)
+    assert made(torch.zeros(1, *shape)).shape == (1, 8, 9, 9)
+    assert all(part.training for part in made.modules())
+    with pytest.raises(BadInput, match=r"^network: as 1xN it cannot take an image of 2 channels.*\)$"):
+        filters.on_the_fly(Beside(1), data_shape=(2, 17, 17))
+
+
 class Shared(nn.Module):
     """One convolution under three names, one of them inside a block that is itself used twice."""
 

@@ -1,0 +1,92 @@
+"""What the handlers of `hw.onnx_file` share: the state of one pass over an ONNX graph, and what its nodes say."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hw.errors import UnsupportedLayer
+from hw.network import INPUT, Kind, Layer, Network, Shape
+
+Attributes = Mapping[str, Any]
+
+
+@dataclass
+class Walk:
+    """One pass over a graph; `values` maps its tensors to layers, `constants` its other ones to their numbers."""
+
+    path: Path
+    onnx: Any
+    graph: Any
+    layers: list[Layer] = field(default_factory=list)
+    values: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
+    input: Shape = field(default_factory=lambda: Shape(1, 1, 1))
+    row_step: int = 1
+
+    def shape(self, name: str) -> Shape:
+        """Output shape of a layer, or of the input."""
+        if name == INPUT:
+            return Shape(-(-self.input.rows // self.row_step), self.input.cols, self.input.channels)
+        return Network("read", self.input, tuple(self.reaching(name)), self.row_step).shapes[name]
+
+    def add(self, node: Any, kind: Kind, **fields: Any) -> None:
+        """A layer under the node's name, or its output's if it has none."""
+        taken = {layer.name for layer in self.layers} | {INPUT}
+        base = name = name_of(node)
+        count = 2
+        while name in taken:
+            name, count = f"{base}.{count}", count + 1
+        inputs = fields.pop("inputs", None) or (self.source(node, 0),)
+        self.layers.append(Layer(name, kind, tuple(inputs), **fields))
+        self.values[node.output[0]] = name
+
+    def source(self, node: Any, index: int) -> str:
+        """The layer behind a node's input."""
+        found = self.values.get(node.input[index])
+        if found is None:
+            raise UnsupportedLayer(
+                f"layer {name_of(node)}: its input {node.input[index]} is a constant; fold it into a conv"
+            )
+        return found
+
+    def size(self, tensor: str) -> tuple[int, ...] | None:
+        """The shape of a constant; None for what is computed."""
+        array = self.constants.get(tensor)
+        return None if array is None else tuple(array.dims)
+
+    def integers(self, tensor: str) -> list[int]:
+        """A constant's whole numbers; none of what is computed or of another type."""
+        if tensor not in self.constants:
+            return []
+        array = self.onnx.numpy_helper.to_array(self.constants[tensor])
+        return [int(number) for number in array] if array.dtype.kind in "iu" else []
+
+    def floats(self, tensor: str) -> list[float]:
+        """A constant's numbers; none of what is computed."""
+        if tensor not in self.constants:
+            return []
+        return [float(number) for number in self.onnx.numpy_helper.to_array(self.constants[tensor])]
+
+    def users(self, tensor: str) -> int:
+        """How many nodes read a tensor."""
+        return sum(list(node.input).count(tensor) for node in self.graph.node)
+
+    def reaching(self, output: str) -> Iterator[Layer]:
+        """Only the layers that an output needs, and it last."""
+        wanted = {output}
+        for layer in reversed(self.layers):
+            if layer.name in wanted:
+                wanted.update(layer.inputs)
+        return (layer for layer in self.layers if layer.name in wanted)
+
+
+def name_of(node: Any) -> str:
+    """A node's name, or its output's if it has none, with dots for slashes."""
+    text = node.name or node.output[0]
+    return str(text).strip("/").replace("/", ".") or str(node.op_type)
+
+
+def refuse(node: Any, what: str, cure: str) -> UnsupportedLayer:
+    """The sentence that says which layer, what it is, and what would do instead."""
+    return UnsupportedLayer(f"layer {name_of(node)}: {what} is not supported; {cure}")

@@ -1,0 +1,195 @@
+"""Operations of `torch.export` on whole maps: activations, sums, products, concats, and what only passes them on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from hw import functions
+from hw.errors import BadInput
+from hw.trace_walk import Floats, Walk, args_of, dims_of, operation_of, own_name, refuse
+
+_PASSED_ON = (
+    "dropout",
+    "feature_dropout",
+    "to",
+    "contiguous",
+    "alias",
+    "clone",
+    "flatten",
+    "view",
+    "reshape",
+    "squeeze",
+)
+_AFTER_FLATTEN = ("linear", "dropout", "relu")
+
+
+def _relu(walk: Walk, node: Any) -> str:
+    """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
+    name = walk.source(node.args[0])
+    index = next((i for i, layer in enumerate(walk.layers) if layer.name == name), None)
+    if index is not None and _read_alone(node.args[0]):
+        walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
+        return name
+    channels = dims_of(node)[1]
+    identity = walk.add(own_name(node, "relu"), "affine", [name], relu=True)
+    walk.weights |= {f"{identity}.weight": np.ones(channels), f"{identity}.bias": np.zeros(channels)}
+    return identity
+
+
+def _read_alone(node: Any) -> bool:
+    """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
+    while len(node.users) == 1:
+        if operation_of(node) not in _PASSED_ON:
+            return True
+        node = node.args[0]
+    return False
+
+
+def _table(walk: Walk, node: Any) -> str:
+    """A function of one value: its name is the operation's where that has no other."""
+    operation = operation_of(node)
+    try:
+        function = _FUNCTIONS[operation](node) if operation in _FUNCTIONS else functions.word(operation)
+    except BadInput as error:
+        raise refuse(node, f"{operation} ({error})", "other numbers, or a ReLU, would do") from None
+    return walk.add(own_name(node, operation), "table", [walk.source(node.args[0])], function=function)
+
+
+def _gelu(node: Any) -> str:
+    return functions.word("gelu_tanh" if node.kwargs.get("approximate", "none") == "tanh" else "gelu")
+
+
+def _elu(node: Any) -> str:
+    alpha, scale, input_scale = args_of(node, 1, 1, 1)
+    if (scale, input_scale) != (1, 1):
+        raise refuse(node, f"an ELU of the scales {scale} and {input_scale}", "one without scales would do")
+    return functions.word("elu", alpha)
+
+
+def _softplus(node: Any) -> str:
+    """Torch's is the identity above `threshold`, which moves nothing that fixed point would show from 20 on."""
+    beta, threshold = args_of(node, 1, 20)
+    if beta != 1 or threshold < 20:
+        raise refuse(node, f"softplus of beta {beta:g} and threshold {threshold:g}", "beta 1 and threshold 20 would do")
+    return functions.word("softplus")
+
+
+def _clip(node: Any) -> str:
+    low, high = args_of(node, *((-1, 1) if operation_of(node) == "hardtanh" else (None, None)))
+    low, high = node.kwargs.get("min", low), node.kwargs.get("max", high)
+    if low is None or high is None:
+        raise refuse(node, "a clamp of one bound", "two bounds, or a ReLU, would do")
+    return functions.word("clip", low, high)
+
+
+def _add(walk: Walk, node: Any) -> str:
+    """Of two maps; of a map and a number, or a number a channel; of a map and itself."""
+    first, second = node.args[:2]
+    if first is second:
+        return _affine(walk, node, first, 2.0, 0.0)
+    constant = walk.constant(second)
+    if constant is not None:
+        return _affine(walk, node, first, 1.0, constant * node.kwargs.get("alpha", 1))
+    if node.kwargs.get("alpha", 1) != 1:
+        raise refuse(node, "an add with a factor", "a factor in a conv's weights would do")
+    if dims_of(first) != dims_of(second):
+        raise refuse(node, f"an add of shapes {dims_of(first)} and {dims_of(second)}", "equal shapes would do")
+    return walk.add(own_name(node, "add"), "add", [walk.source(first), walk.source(second)])
+
+
+def _sub(walk: Walk, node: Any) -> str:
+    constant = walk.constant(node.args[1])
+    if constant is None or node.kwargs.get("alpha", 1) != 1:
+        raise refuse(node, "a difference of two maps", "an add behind a conv with turned signs would do")
+    turned = operation_of(node) == "rsub"
+    return _affine(walk, node, node.args[0], -1.0 if turned else 1.0, constant if turned else -constant)
+
+
+def _mul(walk: Walk, node: Any) -> str:
+    constant = walk.constant(node.args[1])
+    if constant is None:
+        what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
+        raise refuse(node, what, "the network without it would do")
+    return _affine(walk, node, node.args[0], constant if operation_of(node) == "mul" else 1.0 / constant, 0.0)
+
+
+def _affine(walk: Walk, node: Any, source: Any, scale: Floats | float, shift: Floats | float) -> str:
+    """A scale and a shift of every channel."""
+    read = walk.source(source)
+    channels = walk.shape_of(read).channels
+    name = walk.add(own_name(node, operation_of(node)), "affine", [read])
+    walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}
+    return name
+
+
+def _concat(walk: Walk, node: Any) -> str:
+    (axis,) = args_of(node, 0)
+    if axis not in (1, -3):
+        raise refuse(node, f"a concat along axis {axis}", "a concat of channels (axis 1) would do")
+    if len(node.args[0]) == 1:
+        return walk.source(node.args[0][0])
+    return walk.add(own_name(node, "concat"), "concat", [walk.source(part) for part in node.args[0]])
+
+
+def _pass(walk: Walk, node: Any) -> str:
+    return walk.source(node.args[0])
+
+
+def _to(walk: Walk, node: Any) -> str:
+    """To another type of real numbers: nothing."""
+    kind = node.meta["val"].dtype
+    if not kind.is_floating_point:
+        raise refuse(node, f"a conversion to {kind}", "real numbers throughout would do")
+    return walk.source(node.args[0])
+
+
+def _flatten(walk: Walk, node: Any) -> str:
+    start, end = args_of(node, 0, -1)
+    dims = dims_of(node.args[0])
+    if start % len(dims) != 1 or end % len(dims) != len(dims) - 1:
+        raise refuse(node, f"flatten from axis {start} to {end}", "flatten(1) would do")
+    return _flattened(walk, node)
+
+
+def _reshape(walk: Walk, node: Any) -> str:
+    """One that flattens the whole map, or takes away axes of one, and nothing else."""
+    before, after = dims_of(node.args[0]), dims_of(node)
+    if len(after) != 2 or after[0] != before[0]:
+        cure = "flatten(1) would do; channels that are shuffled want a 1x1 conv"
+        raise refuse(node, f"{operation_of(node)} from {before} to {after}", cure)
+    return _flattened(walk, node)
+
+
+def _flattened(walk: Walk, node: Any) -> str:
+    dims = dims_of(node.args[0])
+    for user in node.users:
+        if len(dims) > 2 and operation_of(user) not in _AFTER_FLATTEN and user.op == "call_function":
+            raise refuse(user, f"{user.target} after flatten", "a linear layer or the end would do")
+    return walk.source(node.args[0])
+
+
+_FUNCTIONS: dict[str, Callable[[Any], str]] = {
+    "leaky_relu": lambda node: functions.word("leaky_relu", *args_of(node, 0.01)),
+    "gelu": _gelu,
+    "elu": _elu,
+    "softplus": _softplus,
+    "relu6": lambda node: functions.word("clip", 0, 6),
+    "hardtanh": _clip,
+    "clamp": _clip,
+}
+HANDLERS: dict[str, Callable[[Walk, Any], str]] = {
+    "relu": _relu,
+    **dict.fromkeys((*_FUNCTIONS, "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"), _table),
+    "add": _add,
+    **dict.fromkeys(("sub", "rsub"), _sub),
+    **dict.fromkeys(("mul", "div"), _mul),
+    "cat": _concat,
+    "flatten": _flatten,
+    **dict.fromkeys(("view", "reshape", "squeeze"), _reshape),
+    "to": _to,
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _pass),
+    **dict.fromkeys(("_assert_tensor_metadata", "contiguous", "alias", "clone"), _pass),
+}
+"""What adds an operation's layers, by the operation's name; each returns the layer whose result it is."""
