@@ -247,8 +247,8 @@ def _shape_of(walk: _Walk, name: str) -> Shape:
 
 
 def _batch_norm(walk: _Walk, node: Any) -> str:
-    gamma, beta, mean, variance, _, _, epsilon, *_ = _args(node)
-    if mean is None:
+    gamma, beta, mean, variance, by_batch, _, epsilon, *_ = _args(node)
+    if mean is None or by_batch:
         raise _refuse(node, "batch norm without running statistics", "track_running_stats=True would do")
     source = walk.source(node.args[0])
     if walk.array(variance).size != _shape_of(walk, source).channels:
@@ -265,10 +265,10 @@ def _relu(walk: _Walk, node: Any) -> str:
     """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
     name = walk.source(node.args[0])
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == name), None)
-    if index is not None and _read_alone(node.args[0]):
+    if index is not None and _read_alone(walk, node.args[0]):
         walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
         return name
-    channels = _dims(node)[1]
+    channels = _shape_of(walk, name).channels
     identity = walk.add(_own_name(node, "relu"), "affine", [name], relu=True)
     walk.weights |= {f"{identity}.weight": np.ones(channels), f"{identity}.bias": np.zeros(channels)}
     return identity
@@ -329,12 +329,13 @@ def _listed(value: Any) -> list[float]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _read_alone(node: Any) -> bool:
+def _read_alone(walk: _Walk, node: Any) -> bool:
     """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
     while len(node.users) == 1:
-        if _operation(node) not in _PASSED_ON:
+        given = [each for each in node.all_input_nodes if walk.values.get(each.name) == walk.values[node.name]]
+        if not given:
             return True
-        node = node.args[0]
+        node = given[0]
     return False
 
 
@@ -346,21 +347,29 @@ def _add(walk: _Walk, node: Any) -> str:
     """Of two maps; of a map and a number, or a number a channel; of a map and itself."""
     first, second = node.args[:2]
     if first is second:
-        return _affine(walk, node, first, 2.0, 0.0)
+        return _affine(walk, node, first, 1.0 + _alpha(node), 0.0)
     constant = _constant(walk, second)
     if constant is not None:
-        return _affine(walk, node, first, 1.0, constant * node.kwargs.get("alpha", 1))
-    if node.kwargs.get("alpha", 1) != 1:
+        return _affine(walk, node, first, 1.0, constant * _alpha(node))
+    if _alpha(node) != 1:
         raise _refuse(node, "an add with a factor", "a factor in a conv's weights would do")
     if _dims(first) != _dims(second):
         raise _refuse(node, f"an add of shapes {_dims(first)} and {_dims(second)}", "equal shapes would do")
     return walk.add(_own_name(node, "add"), "add", [walk.source(first), walk.source(second)])
 
 
+def _alpha(node: Any) -> float:
+    """The factor that an add or a difference has by name, or as its third argument."""
+    (factor,) = node.args[2:] or (node.kwargs.get("alpha", 1),)
+    return float(factor)
+
+
 def _sub(walk: _Walk, node: Any) -> str:
     constant = _constant(walk, node.args[1])
-    if constant is None or node.kwargs.get("alpha", 1) != 1:
+    if constant is None:
         raise _refuse(node, "a difference of two maps", "an add behind a conv with turned signs would do")
+    if _alpha(node) != 1:
+        raise _refuse(node, "a difference with a factor", "one without would do")
     turned = _operation(node) == "rsub"
     return _affine(walk, node, node.args[0], -1.0 if turned else 1.0, constant if turned else -constant)
 
@@ -370,6 +379,8 @@ def _mul(walk: _Walk, node: Any) -> str:
     if constant is None:
         what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
         raise _refuse(node, what, "the network without it would do")
+    if node.kwargs.get("rounding_mode"):
+        raise _refuse(node, f"a quotient of rounding_mode {node.kwargs['rounding_mode']}", "one without would do")
     return _affine(walk, node, node.args[0], constant if _operation(node) == "mul" else 1.0 / constant, 0.0)
 
 
@@ -388,6 +399,10 @@ def _constant(walk: _Walk, argument: Any) -> Floats | float | None:
 def _affine(walk: _Walk, node: Any, source: Any, scale: Floats | float, shift: Floats | float) -> str:
     """A scale and a shift of every channel."""
     read = walk.source(source)
+    if _dims(node) != _dims(source):
+        raise _refuse(
+            node, f"{_operation(node)} from {_dims(source)} to {_dims(node)}", "one that keeps its shape would do"
+        )
     channels = _shape_of(walk, read).channels
     name = walk.add(_own_name(node, _operation(node)), "affine", [read])
     walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}
@@ -486,6 +501,12 @@ def _pass(walk: _Walk, node: Any) -> str:
     return walk.source(node.args[0])
 
 
+def _dropout(walk: _Walk, node: Any) -> str:
+    if _args(node, 0.5, False)[1]:
+        raise _refuse(node, "a dropout that drops in evaluation too", "nn.Dropout, or training=self.training, would do")
+    return walk.source(node.args[0])
+
+
 def _to(walk: _Walk, node: Any) -> str:
     """To another type of real numbers: nothing."""
     kind = node.meta["val"].dtype
@@ -521,18 +542,6 @@ def _flattened(walk: _Walk, node: Any) -> str:
 
 _DENSE = "distill.dense.dense(model) makes it a plain conv with zeros between its weights"
 _NEAREST = "nearest upsampling by whole factors would do"
-_PASSED_ON = (
-    "dropout",
-    "feature_dropout",
-    "to",
-    "contiguous",
-    "alias",
-    "clone",
-    "flatten",
-    "view",
-    "reshape",
-    "squeeze",
-)
 _AFTER_FLATTEN = ("linear", "dropout", "relu")
 _CURES = {
     "mish": "SiLU would do",
@@ -595,7 +604,7 @@ _HANDLERS: dict[str, Callable[[_Walk, Any], str]] = {
     "view": _reshape,
     "reshape": _reshape,
     "squeeze": _reshape,
-    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _pass),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _dropout),
     "to": _to,
     "_assert_tensor_metadata": _pass,
     "contiguous": _pass,
