@@ -10,18 +10,6 @@ from hw import functions
 from hw.errors import BadInput
 from hw.trace_walk import Floats, Walk, args_of, dims_of, operation_of, own_name, refuse
 
-_PASSED_ON = (
-    "dropout",
-    "feature_dropout",
-    "to",
-    "contiguous",
-    "alias",
-    "clone",
-    "flatten",
-    "view",
-    "reshape",
-    "squeeze",
-)
 _AFTER_FLATTEN = ("linear", "dropout", "relu")
 
 
@@ -29,21 +17,22 @@ def _relu(walk: Walk, node: Any) -> str:
     """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
     name = walk.source(node.args[0])
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == name), None)
-    if index is not None and _read_alone(node.args[0]):
+    if index is not None and _read_alone(walk, node.args[0]):
         walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
         return name
-    channels = dims_of(node)[1]
+    channels = walk.shape_of(name).channels
     identity = walk.add(own_name(node, "relu"), "affine", [name], relu=True)
     walk.weights |= {f"{identity}.weight": np.ones(channels), f"{identity}.bias": np.zeros(channels)}
     return identity
 
 
-def _read_alone(node: Any) -> bool:
+def _read_alone(walk: Walk, node: Any) -> bool:
     """Whether one operation alone reads what `node` gives, and the layer's result that it may only pass on."""
     while len(node.users) == 1:
-        if operation_of(node) not in _PASSED_ON:
+        given = [each for each in node.all_input_nodes if walk.values.get(each.name) == walk.values[node.name]]
+        if not given:
             return True
-        node = node.args[0]
+        node = given[0]
     return False
 
 
@@ -88,21 +77,29 @@ def _add(walk: Walk, node: Any) -> str:
     """Of two maps; of a map and a number, or a number a channel; of a map and itself."""
     first, second = node.args[:2]
     if first is second:
-        return _affine(walk, node, first, 2.0, 0.0)
+        return _affine(walk, node, first, 1.0 + _alpha(node), 0.0)
     constant = walk.constant(second)
     if constant is not None:
-        return _affine(walk, node, first, 1.0, constant * node.kwargs.get("alpha", 1))
-    if node.kwargs.get("alpha", 1) != 1:
+        return _affine(walk, node, first, 1.0, constant * _alpha(node))
+    if _alpha(node) != 1:
         raise refuse(node, "an add with a factor", "a factor in a conv's weights would do")
     if dims_of(first) != dims_of(second):
         raise refuse(node, f"an add of shapes {dims_of(first)} and {dims_of(second)}", "equal shapes would do")
     return walk.add(own_name(node, "add"), "add", [walk.source(first), walk.source(second)])
 
 
+def _alpha(node: Any) -> float:
+    """The factor that an add or a difference has by name, or as its third argument."""
+    (factor,) = node.args[2:] or (node.kwargs.get("alpha", 1),)
+    return float(factor)
+
+
 def _sub(walk: Walk, node: Any) -> str:
     constant = walk.constant(node.args[1])
-    if constant is None or node.kwargs.get("alpha", 1) != 1:
+    if constant is None:
         raise refuse(node, "a difference of two maps", "an add behind a conv with turned signs would do")
+    if _alpha(node) != 1:
+        raise refuse(node, "a difference with a factor", "one without would do")
     turned = operation_of(node) == "rsub"
     return _affine(walk, node, node.args[0], -1.0 if turned else 1.0, constant if turned else -constant)
 
@@ -112,12 +109,17 @@ def _mul(walk: Walk, node: Any) -> str:
     if constant is None:
         what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
         raise refuse(node, what, "the network without it would do")
+    if node.kwargs.get("rounding_mode"):
+        raise refuse(node, f"a quotient of rounding_mode {node.kwargs['rounding_mode']}", "one without would do")
     return _affine(walk, node, node.args[0], constant if operation_of(node) == "mul" else 1.0 / constant, 0.0)
 
 
 def _affine(walk: Walk, node: Any, source: Any, scale: Floats | float, shift: Floats | float) -> str:
     """A scale and a shift of every channel."""
     read = walk.source(source)
+    if dims_of(node) != dims_of(source):
+        change = f"{operation_of(node)} from {dims_of(source)} to {dims_of(node)}"
+        raise refuse(node, change, "one that keeps its shape would do")
     channels = walk.shape_of(read).channels
     name = walk.add(own_name(node, operation_of(node)), "affine", [read])
     walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}
@@ -134,6 +136,12 @@ def _concat(walk: Walk, node: Any) -> str:
 
 
 def _pass(walk: Walk, node: Any) -> str:
+    return walk.source(node.args[0])
+
+
+def _dropout(walk: Walk, node: Any) -> str:
+    if args_of(node, 0.5, False)[1]:
+        raise refuse(node, "a dropout that drops in evaluation too", "nn.Dropout, or training=self.training, would do")
     return walk.source(node.args[0])
 
 
@@ -189,7 +197,7 @@ HANDLERS: dict[str, Callable[[Walk, Any], str]] = {
     "flatten": _flatten,
     **dict.fromkeys(("view", "reshape", "squeeze"), _reshape),
     "to": _to,
-    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _pass),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"), _dropout),
     **dict.fromkeys(("_assert_tensor_metadata", "contiguous", "alias", "clone"), _pass),
 }
 """What adds an operation's layers, by the operation's name; each returns the layer whose result it is."""

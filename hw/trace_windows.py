@@ -68,8 +68,8 @@ def _linear(walk: Walk, node: Any) -> str:
 
 
 def _batch_norm(walk: Walk, node: Any) -> str:
-    gamma, beta, mean, variance, _, _, epsilon, *_ = args_of(node)
-    if mean is None:
+    gamma, beta, mean, variance, by_batch, _, epsilon, *_ = args_of(node)
+    if mean is None or by_batch:
         raise refuse(node, "batch norm without running statistics", "track_running_stats=True would do")
     source = walk.source(node.args[0])
     if walk.array(variance).size != walk.shape_of(source).channels:

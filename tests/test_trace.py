@@ -161,6 +161,7 @@ class Parts(nn.Module):
         self.flat_dense = nn.Linear(4 * 4 * 6, 5)
         self.dense_norm = nn.BatchNorm1d(5)
         self.drop = nn.Dropout()
+        self.five = nn.Parameter(torch.ones(1, 5, 1, 1))
         self.register_buffer("passing", torch.ones(4, 4, 1, 1), persistent=False)
         self.compose = compose
 
@@ -182,6 +183,16 @@ def shared_after(m, y, change):
         "a ReLU behind a dropout whose layer another reads raw": lambda m, x: shared_after(
             m, m.a(x), lambda y: torch.relu(m.drop(y))
         ),
+        "a ReLU behind a concat of one map that another reads raw": lambda m, x: shared_after(
+            m, m.a(x), lambda y: torch.relu(torch.cat([y], 1))
+        ),
+        "a ReLU behind an upsampling by one that another reads raw": lambda m, x: shared_after(
+            m, m.a(x), lambda y: torch.relu(F.interpolate(y, scale_factor=1.0))
+        ),
+        "a ReLU of a flattened map that another reads raw": lambda m, x: (
+            lambda y: m.flat_dense(torch.relu(torch.flatten(y, 1))) + m.flat_dense(torch.flatten(y, 1))
+        )(m.a(x)),
+        "a layer added to itself with a factor": lambda m, x: (lambda y: torch.add(y, y, alpha=3))(m.a(x)),
         "a ReLU that two read": lambda m, x: (lambda y: m.b(y) + m.c(y))(torch.relu(m.a(x))),
         "a ReLU of an add": lambda m, x: (lambda y: torch.relu(m.b(y) + m.c(y)))(m.a(x)),
         "a ReLU in place, read before and after": lambda m, x: (
@@ -450,6 +461,28 @@ def test_a_relu_behind_a_table_is_the_tables():
             lambda m, x: F.conv2d(m.a(x), m.passing),
             "layer b_passing: weights that are computed or not saved are not supported; "
             "a parameter or a persistent buffer would do",
+        ),
+        (
+            lambda m, x: torch.rsub(m.a(x), 3.0, alpha=2),
+            "layer rsub: a difference with a factor is not supported; one without would do",
+        ),
+        (
+            lambda m, x: torch.div(m.a(x), 0.3, rounding_mode="floor"),
+            "layer div: a quotient of rounding_mode floor is not supported; one without would do",
+        ),
+        (
+            lambda m, x: m.dense(m.a(x).mean((2, 3))) * m.five,
+            "layer mul: mul from (1, 5) to (1, 5, 1, 5) is not supported; one that keeps its shape would do",
+        ),
+        (
+            lambda m, x: F.dropout(m.a(x), 0.5, True),
+            "layer dropout: a dropout that drops in evaluation too is not supported; "
+            "nn.Dropout, or training=self.training, would do",
+        ),
+        (
+            lambda m, x: F.batch_norm(m.a(x), m.norm.running_mean, m.norm.running_var, training=True),
+            "layer batch_norm: batch norm without running statistics is not supported; "
+            "track_running_stats=True would do",
         ),
         (
             lambda m, x: (m.a(x), m.c(m.a(x))),
