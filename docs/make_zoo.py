@@ -1,15 +1,15 @@
-"""Makes docs/zoo.csv and the table of docs/zoo.md: `python docs/make_zoo.py [name ...]` (ten minutes for all).
+"""Makes docs/zoo.csv and the table of docs/zoo.md: `python docs/make_zoo.py [name ...]` (half an hour for all).
 
 Architectures of torchvision and timm with random weights, before and after `distill.filters.on_the_fly` (N = 3, rows
 skipped): are they traced, and if so what do they take on both machines. Needs `pip install torchvision timm` beside
-this package. An architecture that is refused as it is is tried again without what was refused (`CHANGES`).
+this package. An architecture that is refused as it is is tried again without what was refused (`_changed`).
 """
 
 import csv
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -111,11 +111,11 @@ def row_of(name: str, source: str) -> Row:
 
 def _create(name: str, source: str) -> tuple[Any, str]:
     """A model in evaluation mode with random weights, and its library's version."""
+    torchvision = _torchvision()
     if source == "timm":
-        import timm
+        import timm  # which imports torchvision
 
         return timm.create_model(name, pretrained=False).eval(), str(timm.__version__)
-    torchvision = _torchvision()
     plain = {"init_weights": False, "aux_logits": False} if name in ("googlenet", "inception_v3") else {}
     return torchvision.models.get_model(name, weights=None, **plain).eval(), str(torchvision.__version__)
 
@@ -146,29 +146,28 @@ def _refused(model: Any, size: int) -> str:
     except PacemakerError as error:
         return str(error)
     try:
-        trace(on_the_fly(model, 3), Shape(size, size, 3), "net")
+        trace(on_the_fly(model, 3, data_shape=(3, size, size)), Shape(size, size, 3), "net")
     except PacemakerError as error:
         return f"its 1xN twin: {error}"
     return ""
 
 
 def _changed(model: Any) -> tuple[Any, list[str]]:
-    """ReLUs for other activations, nothing for squeeze-and-excitation, plain convs for grouped ones."""
+    """Nothing for squeeze-and-excitation, plain convs for grouped ones."""
     from torch import nn
 
     from distill.dense import dense
 
-    def activation(part: Any) -> bool:
-        kinds = (nn.ReLU6, nn.Hardswish, nn.SiLU, nn.LeakyReLU, nn.GELU, nn.ELU)
-        return isinstance(part, kinds) or type(part).__module__.startswith("timm.layers.activations")
-
-    def gate(part: Any) -> bool:
-        return type(part).__name__ in ("SqueezeExcitation", "SqueezeExcite", "SEModule")
-
     changed = []
-    for what, chosen, new in (("no squeeze-and-excitation", gate, nn.Identity), ("ReLU", activation, nn.ReLU)):
-        if _replace(model, chosen, new):
-            changed.append(what)
+    gates = [
+        name
+        for name, part in model.named_modules(remove_duplicate=False)
+        if type(part).__name__ in ("SqueezeExcitation", "SqueezeExcite", "SEModule")
+    ]
+    for name in gates:
+        model.set_submodule(name, nn.Identity())
+    if gates:
+        changed.append("no squeeze-and-excitation")
     if any(_grouped(part) for part in model.modules()):
         model = dense(model)
         changed.append("grouped convs written dense")
@@ -179,13 +178,6 @@ def _grouped(part: Any) -> bool:
     from torch import nn
 
     return isinstance(part, nn.Conv2d) and part.groups > 1 and not part.groups == part.in_channels == part.out_channels
-
-
-def _replace(model: Any, chosen: Callable[[Any], bool], new: Callable[[], Any]) -> int:
-    found = [name for name, part in model.named_modules(remove_duplicate=False) if chosen(part)]
-    for name in found:
-        model.set_submodule(name, new())
-    return len(found)
 
 
 def _figures(model: Any, size: int) -> Row:
