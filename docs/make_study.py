@@ -19,8 +19,8 @@ from distill.run import Progress, accuracies_on_test, run
 
 HERE = Path(__file__).parent / "study"
 RUNS = Path(__file__).parent.parent / "runs" / "study"
-PARTS = ("screen-skip", "screen-keep", "screen-rows", "seen-rows", "tune", "decide")
-"""Those whose recipes stand; the carry-overs follow from what is found by the decision."""
+PARTS = ("screen-skip", "screen-keep", "screen-rows", "seen-rows", "tune", "decide", "carry-deep", "carry-large")
+"""In the order in which choices follow from what was found."""
 FRESH_SEEDS = {"decide": 10, "carry-deep": 30, "carry-large": 40}
 """First seed of the parts that measure on test images; the others begin with 0."""
 COLUMNS = ("stage", "seed", "loss", "validation", "test")
