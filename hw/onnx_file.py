@@ -108,6 +108,11 @@ class _Walk:
         """How many nodes read a tensor."""
         return sum(list(node.input).count(tensor) for node in self.graph.node)
 
+    def alone(self, tensor: str) -> bool:
+        """Whether one node alone reads a tensor, and the layer's result that it may only be another name of."""
+        name = self.values[tensor]
+        return all(self.users(other) == 1 for other, layer in self.values.items() if layer == name)
+
     def _input_shape(self, value: Any) -> Shape:
         dims = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
         if len(dims) != 4 or min(dims[1:]) < 1:
@@ -173,6 +178,12 @@ def _conv(walk: _Walk, node: Any, given: Attributes) -> None:
     if any(rate != 1 for rate in given.get("dilations", ())):
         raise _refuse(node, "a dilated conv", "a larger kernel with zeros between its weights would do")
     groups = given.get("group", 1)
+    channels = walk.shape(walk.source(node, 0)).channels
+    if groups * filters[1] != channels:
+        raise BadInput(
+            f"{walk.path}: layer {_name(node)}: weights for {groups * filters[1]} input channels were found, "
+            f"{channels} are wanted; export it again"
+        )
     depthwise = groups > 1 and groups == filters[0] and filters[1] == 1
     if groups != 1 and not depthwise:
         what = f"a conv of {groups} groups from {groups * filters[1]} to {filters[0]} channels"
@@ -206,7 +217,7 @@ def _relu(walk: _Walk, node: Any, given: Attributes) -> None:
     """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
     source = walk.source(node, 0)
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
-    if index is not None and walk.users(node.input[0]) == 1:
+    if index is not None and walk.alone(node.input[0]):
         walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
         walk.values[node.output[0]] = source
     else:
@@ -219,9 +230,12 @@ def _add(walk: _Walk, node: Any, given: Attributes) -> None:
     if constant is None:
         walk.add(node, "add", inputs=[walk.source(node, 0), walk.source(node, 1)])
         return
-    source = walk.source(node, 1 if node.input[0] == constant else 0)
+    place = 1 if node.input[0] == constant else 0
+    source = walk.source(node, place)
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
-    if index is None or walk.layers[index].kind != "conv" or walk.layers[index].bias or walk.users(node.input[0]) != 1:
+    layer = None if index is None else walk.layers[index]
+    takes = layer is not None and layer.convolves and not layer.bias and not layer.relu
+    if index is None or not takes or not walk.alone(node.input[place]):
         raise _refuse(node, "an add of a constant", "fold it into a conv's bias")
     walk.layers[index] = msgspec.structs.replace(walk.layers[index], bias=True)
     walk.values[node.output[0]] = source
@@ -309,7 +323,10 @@ def _table(walk: _Walk, node: Any, given: Attributes) -> None:
             f"HardSigmoid of alpha {given.get('alpha', 0.2):.7g} and beta {given.get('beta', 0.5):.7g}",
             "alpha 1/6 and beta 0.5, as torch has it, would do",
         )
-    word = functions.word(found[0], *(float(f"{number:.7g}") for number in found[1:]))
+    try:
+        word = functions.word(found[0], *(float(f"{number:.7g}") for number in found[1:]))
+    except BadInput as error:
+        raise _refuse(node, f"{kind} ({error})", "other numbers would do") from None
     walk.add(node, "table", function=word)
 
 
