@@ -4,6 +4,7 @@ ONNX gives kernels, strides and paddings as [rows, cols] and maps as [batch, cha
 such positions get their names.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -235,6 +236,7 @@ def _add(walk: _Walk, node: Any, given: Attributes) -> None:
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
     layer = None if index is None else walk.layers[index]
     takes = layer is not None and layer.convolves and not layer.bias and not layer.relu
+    takes = takes and math.prod(walk.size(constant) or ()) in (1, walk.shape(source).channels)
     if index is None or not takes or not walk.alone(node.input[place]):
         raise _refuse(node, "an add of a constant", "fold it into a conv's bias")
     walk.layers[index] = msgspec.structs.replace(walk.layers[index], bias=True)

@@ -166,6 +166,13 @@ def test_a_bias_that_comes_too_late_for_its_product_is_refused(tmp_path, between
         read(model(tmp_path, nodes, Shape(1, 1, 4), weights))
 
 
+def test_a_number_a_pixel_is_no_bias(tmp_path):
+    nodes = [node("Conv", ["x", "w"], "y", "c"), node("Add", ["y", "b"], "out", "late")]
+    path = model(tmp_path, nodes, Shape(2, 3, 1), {"w": weight(4, 1, 1, 1), "b": weight(1, 4, 2, 3)})
+    with pytest.raises(UnsupportedLayer, match=r"^layer late: an add of a constant is not supported"):
+        read(path)
+
+
 @pytest.mark.parametrize(("filters", "group", "found"), [((4, 1, 3, 3), 4, 4), ((4, 5, 3, 3), 1, 5)])
 def test_weights_for_another_number_of_channels_are_refused(tmp_path, filters, group, found):
     path = model(tmp_path, [node("Conv", ["x", "w"], name="c", group=group)], Shape(6, 6, 3), {"w": weight(*filters)})
