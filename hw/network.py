@@ -20,6 +20,8 @@ from hw.errors import BadInput
 
 INPUT = "input"
 OUTPUT = "output"
+MOST_PIXELS = 1 << 28
+"""Of a map: simulations keep numbers for every pixel."""
 Kind = Literal["conv", "depthwise", "affine", "add", "concat", "max", "mean", "table", "upsample"]
 
 
@@ -235,6 +237,10 @@ def _output_shape(layer: Layer, inputs: list[Shape]) -> Shape:
 def _check_sizes(network: Network) -> None:
     if min(network.input) < 1 or network.row_step < 1:
         raise BadInput(f"network {network.name}: its input {network.input} must be at least 1x1x1, its row step 1")
+    if network.input.pixels > MOST_PIXELS:
+        raise BadInput(
+            f"network {network.name}: an input of {network.input} was found, at most {MOST_PIXELS} pixels are wanted"
+        )
     if not network.layers:
         raise BadInput(f"network {network.name}: it has no layers; at least one is wanted")
     for layer in network.layers:
@@ -319,6 +325,11 @@ def _check_layer(network: Network, layer: Layer) -> None:
     if min(network.shapes[layer.name]) < 1:
         raise BadInput(
             f"layer {layer.name}: its kernel {tuple(layer.kernel)} is larger than its padded input {shapes[0]}"
+        )
+    if network.shapes[layer.name].pixels > MOST_PIXELS:
+        raise BadInput(
+            f"layer {layer.name}: a map of {network.shapes[layer.name]} was found, at most {MOST_PIXELS} pixels are "
+            "wanted"
         )
     top, bottom, left, right = layer.padding
     if max(top, bottom) >= layer.kernel.rows or max(left, right) >= layer.kernel.cols:

@@ -4,6 +4,7 @@ Kernels, strides and paddings are [rows, cols] in ONNX and maps [batch, channels
 their names.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 from hw import functions
 from hw.errors import BadInput
 from hw.network import INPUT, Kind, Padding, Size
-from hw.onnx_walk import Attributes, Walk, refuse
+from hw.onnx_walk import Attributes, Walk, name_of, refuse
 
 
 def _padding(walk: Walk, node: Any, given: Attributes, kernel: Size, stride: Size) -> Padding:
@@ -38,6 +39,12 @@ def _conv(walk: Walk, node: Any, given: Attributes) -> None:
     if any(rate != 1 for rate in given.get("dilations", ())):
         raise refuse(node, "a dilated conv", "a larger kernel with zeros between its weights would do")
     groups = given.get("group", 1)
+    channels = walk.shape(walk.source(node, 0)).channels
+    if groups * filters[1] != channels:
+        raise BadInput(
+            f"{walk.path}: layer {name_of(node)}: weights for {groups * filters[1]} input channels were found, "
+            f"{channels} are wanted; export it again"
+        )
     depthwise = groups > 1 and groups == filters[0] and filters[1] == 1
     if groups != 1 and not depthwise:
         what = f"a conv of {groups} groups from {groups * filters[1]} to {filters[0]} channels"
@@ -71,7 +78,7 @@ def _relu(walk: Walk, node: Any, given: Attributes) -> None:
     """A ReLU belongs to the layer before it; where that is read by others too, an identity carries it."""
     source = walk.source(node, 0)
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
-    if index is not None and walk.users(node.input[0]) == 1:
+    if index is not None and walk.alone(node.input[0]):
         walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
         walk.values[node.output[0]] = source
     else:
@@ -84,9 +91,13 @@ def _add(walk: Walk, node: Any, given: Attributes) -> None:
     if constant is None:
         walk.add(node, "add", inputs=[walk.source(node, 0), walk.source(node, 1)])
         return
-    source = walk.source(node, 1 if node.input[0] == constant else 0)
+    place = 1 if node.input[0] == constant else 0
+    source = walk.source(node, place)
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
-    if index is None or walk.layers[index].kind != "conv" or walk.layers[index].bias or walk.users(node.input[0]) != 1:
+    layer = None if index is None else walk.layers[index]
+    takes = layer is not None and layer.convolves and not layer.bias and not layer.relu
+    takes = takes and math.prod(walk.size(constant) or ()) in (1, walk.shape(source).channels)
+    if index is None or not takes or not walk.alone(node.input[place]):
         raise refuse(node, "an add of a constant", "fold it into a conv's bias")
     walk.layers[index] = msgspec.structs.replace(walk.layers[index], bias=True)
     walk.values[node.output[0]] = source
@@ -166,7 +177,10 @@ def _table(walk: Walk, node: Any, given: Attributes) -> None:
             f"HardSigmoid of alpha {given.get('alpha', 0.2):.7g} and beta {given.get('beta', 0.5):.7g}",
             "alpha 1/6 and beta 0.5, as torch has it, would do",
         )
-    word = functions.word(found[0], *(float(f"{number:.7g}") for number in found[1:]))
+    try:
+        word = functions.word(found[0], *(float(f"{number:.7g}") for number in found[1:]))
+    except BadInput as error:
+        raise refuse(node, f"{kind} ({error})", "other numbers would do") from None
     walk.add(node, "table", function=word)
 
 

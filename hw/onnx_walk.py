@@ -72,6 +72,11 @@ class Walk:
         """How many nodes read a tensor."""
         return sum(list(node.input).count(tensor) for node in self.graph.node)
 
+    def alone(self, tensor: str) -> bool:
+        """Whether one node alone reads a tensor, and the layer's result that it may only be another name of."""
+        name = self.values[tensor]
+        return all(self.users(other) == 1 for other, layer in self.values.items() if layer == name)
+
     def reaching(self, output: str) -> Iterator[Layer]:
         """Only the layers that an output needs, and it last."""
         wanted = {output}

@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from hw.errors import BadInput
 from hw.network import INPUT, Layer, Network, Size
 
 Weights = Mapping[str, NDArray[np.float64]]
@@ -115,7 +116,18 @@ def _rows_read(network: Network, most: Mapping[str, int]) -> dict[str, int]:
 
 
 def ensemble(name: str, members: Mapping[str, Network]) -> Network:
-    """Networks of one input side by side, their outputs added: the hardware of an ensemble of logits."""
+    """Networks of one input side by side, their outputs added: the hardware of an ensemble of logits.
+
+    Raises:
+        BadInput: they read other inputs, or other rows of one; as `Network`.
+    """
+    first = next(iter(members.values()))
+    for network in members.values():
+        if (network.input, network.row_step) != (first.input, first.row_step):
+            raise BadInput(
+                f"network {name}: its members {first.name} and {network.name} read {first.input} and {network.input}, "
+                f"every {first.row_step}. and {network.row_step}. row; one input is wanted"
+            )
     layers: list[Layer] = []
     outputs = []
     for prefix, network in members.items():
@@ -128,5 +140,4 @@ def ensemble(name: str, members: Mapping[str, Network]) -> Network:
     for i, output in enumerate(outputs[1:]):
         layers.append(Layer(f"sum{i}", "add", (total, output)))
         total = f"sum{i}"
-    first = next(iter(members.values()))
-    return Network(name, first.input, tuple(layers))
+    return Network(name, first.input, tuple(layers), first.row_step)

@@ -210,7 +210,7 @@ def budgeted(
         engine = pipeline.engines[layer.name]
         dsp += dsps(layer, engine)
         read_bits = others.get(layer.inputs[0], activation_bits)
-        for memory in engine_memories(network, layer, engine, read_bits, weight_bits):
+        for memory in engine_memories(network, layer, engine, read_bits, weight_bits, activation_bits):
             lut += memory.lut
             bram18 += memory.bram18
     for edge, fifo in pipeline.fifos.items():
@@ -246,11 +246,11 @@ def dsps(layer: Layer, engine: Engine) -> int:
 
 
 def engine_memories(
-    network: Network, layer: Layer, engine: Engine, read_bits: int, weight_bits: int
+    network: Network, layer: Layer, engine: Engine, read_bits: int, weight_bits: int, made_bits: int = 0
 ) -> tuple[Memory, Memory]:
     """The rows that an engine keeps, in a copy for every tap that it reads in a cycle, and its weights.
 
-    `read_bits` are those of a channel that the layer reads, and in a table of one that it makes.
+    `read_bits` are those of a channel that the layer reads, `made_bits` of one that it makes (0: as many).
     """
     channels, cols = network.input_shape(layer).channels, network.input_shape(layer).cols
     weights = _memory(network.layer_weights(layer) * weight_bits, engine.pe * engine.simd * weight_bits)
@@ -258,7 +258,7 @@ def engine_memories(
         sum_bits = _sum_bits(read_bits, weight_bits)
         return _memory(network.shapes[layer.name].cols * channels * sum_bits, engine.pe * sum_bits), weights
     if layer.kind == "table":  # a copy for every PE
-        copy = _memory(read_bits << read_bits, read_bits)
+        copy = _memory((made_bits or read_bits) << read_bits, made_bits or read_bits)
         return Memory(0, 0), Memory(engine.pe * copy.lut, engine.pe * copy.bram18)
     if not layer.windowed:
         return Memory(0, 0), weights

@@ -111,7 +111,7 @@ def choices_of(network: Network, layer: Layer, budget: Budget, precision: Precis
     if budget.bram18 is None:
         return options(network, layer)
     found = []
-    bits = precision.bits_of(layer.inputs[0]), precision.weight_bits
+    bits = precision.bits_of(layer.inputs[0]), precision.weight_bits, precision.bits_of(layer.name)
     for option in _foldings(network, layer):
         memories = resources.engine_memories(network, layer, option.engine, *bits)
         found.append(option._replace(bram18=sum(memory.bram18 for memory in memories)))

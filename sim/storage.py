@@ -207,7 +207,7 @@ def _layer(
 
 def _engine(network: Network, pipeline: Pipeline, precision: Precision, layer: Layer) -> tuple[Memory, Memory, Memory]:
     """Line buffer, window and weights; rows that a window holds whole are its own, not a line buffer's."""
-    bits = precision.bits_of(layer.inputs[0]), precision.weight_bits
+    bits = precision.bits_of(layer.inputs[0]), precision.weight_bits, precision.bits_of(layer.name)
     capacity = fit.window_pixels(network, pipeline, layer) if layer.windowed else 0
     rows, weights = resources.engine_memories(network, layer, pipeline.engines[layer.name], *bits)
     line_bits = memory.line_buffer_bits(network, layer, precision)

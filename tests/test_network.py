@@ -148,6 +148,11 @@ def test_a_network_without_layers_is_refused():
     assert refusal() == "network net: it has no layers; at least one is wanted"
 
 
+def test_an_input_of_more_pixels_than_can_be_simulated_is_refused():
+    told = f"network net: an input of {1 << 20}x{1 << 20}x1 was found, at most {1 << 28} pixels are wanted"
+    assert refusal(conv("a"), shape=(1 << 20, 1 << 20, 1)) == told
+
+
 @pytest.mark.parametrize(
     ("fields", "found"),
     [

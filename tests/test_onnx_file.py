@@ -139,6 +139,56 @@ def test_a_relu_of_what_others_read_too_is_a_layer(tmp_path):
     ]
 
 
+def test_a_relu_behind_another_name_of_what_others_read_is_a_layer_too(tmp_path):
+    nodes = [
+        node("Conv", ["x", "w"], "a", "c"),
+        node("Identity", ["a"], "again"),
+        node("Relu", ["again"], "b", "r"),
+        node("Add", ["a", "b"], "out", "s"),
+    ]
+    found = read(model(tmp_path, nodes, Shape(2, 2, 1), {"w": weight(2, 1, 1, 1)}))
+    assert [(layer.kind, layer.relu) for layer in found.layers] == [("conv", False), ("affine", True), ("add", False)]
+
+
+@pytest.mark.parametrize("between", [[], ["Relu"]])
+def test_a_bias_that_comes_too_late_for_its_product_is_refused(tmp_path, between):
+    weights = {"w": weight(4, 5), "b": weight(5)}
+    nodes = [
+        node("Flatten", ["x"], "flat"),
+        node("MatMul", ["flat", "w"], "y", "dense"),
+        *(node(kind, ["y"], "z") for kind in between),
+        node("Add", ["b", "z" if between else "y"], "biased", "late"),
+        node("Concat", ["biased", "y"], "out", axis=1),
+    ]
+    if between:  # alone behind a ReLU, or read by another too
+        nodes[-1] = node("Identity", ["biased"])
+    with pytest.raises(UnsupportedLayer, match=r"^layer late: an add of a constant is not supported"):
+        read(model(tmp_path, nodes, Shape(1, 1, 4), weights))
+
+
+def test_a_number_a_pixel_is_no_bias(tmp_path):
+    nodes = [node("Conv", ["x", "w"], "y", "c"), node("Add", ["y", "b"], "out", "late")]
+    path = model(tmp_path, nodes, Shape(2, 3, 1), {"w": weight(4, 1, 1, 1), "b": weight(1, 4, 2, 3)})
+    with pytest.raises(UnsupportedLayer, match=r"^layer late: an add of a constant is not supported"):
+        read(path)
+
+
+@pytest.mark.parametrize(("filters", "group", "found"), [((4, 1, 3, 3), 4, 4), ((4, 5, 3, 3), 1, 5)])
+def test_weights_for_another_number_of_channels_are_refused(tmp_path, filters, group, found):
+    path = model(tmp_path, [node("Conv", ["x", "w"], name="c", group=group)], Shape(6, 6, 3), {"w": weight(*filters)})
+    told = f"{path}: layer c: weights for {found} input channels were found, 3 are wanted; export it again"
+    with pytest.raises(BadInput, match=f"^{re.escape(told)}$"):
+        read(path)
+
+
+@pytest.mark.parametrize("scale", [1 << 20, 1e30])
+def test_a_resize_beyond_what_can_be_simulated_is_refused(tmp_path, scale):
+    scales = np.array([1, 1, scale, scale], np.float32)
+    path = model(tmp_path, [node("Resize", ["x", "", "s"], name="r")], Shape(6, 6, 3), {"s": scales})
+    with pytest.raises(BadInput, match=r"^layer r: a map of \d+x\d+x3 was found, at most 268435456 pixels are wanted$"):
+        read(path)
+
+
 FUNCTIONS = [
     ([node("LeakyRelu", ["x"])], "leaky_relu:0.01"),
     ([node("LeakyRelu", ["x"], alpha=0.3)], "leaky_relu:0.3"),
@@ -213,6 +263,7 @@ REFUSED = [
         node("Resize", ["x", "", "some"], name="r", coordinate_transformation_mode="asymmetric"),
         "layer r: Resize of nearest, asymmetric, round_prefer_floor is not supported; nearest, asymmetric, floor would",
     ),
+    (node("Elu", ["x"], name="e", alpha=float("inf")), "layer e: Elu (function elu:inf: behind elu one finite number"),
     (node("Sin", ["x"], name="s"), "layer s: Sin is not supported; known are Conv, Gemm, "),
     (node("HardSigmoid", ["x"], name="h"), "layer h: HardSigmoid of alpha 0.2 and beta 0.5 is not supported; alpha 1"),
     (node("Clip", ["x", "low"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),

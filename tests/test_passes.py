@@ -10,6 +10,7 @@ from random_networks import random_network
 from random_students import random_student, with_relus
 
 from distill import quantize
+from hw.errors import BadInput
 from hw.fixed import Format, LayerFormats
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import ensemble, executed, fold_affines, fold_weights, lift_row_strides
@@ -321,3 +322,14 @@ def test_affines_behind_each_other_are_all_merged():
         "c.weight": [10.0, -3.0],
         "c.bias": [4.5, 7.0],
     }
+
+
+def test_an_ensemble_reads_the_rows_that_its_members_read():
+    conv = Layer("c", "conv", (INPUT,), 2, Size(1, 3))
+    every, second = (Network("n", Shape(4, 5, 1), (conv,), step) for step in (1, 2))
+    assert ensemble("both", {"a": second, "b": second}).shapes["sum0"] == second.shapes["c"]
+    with pytest.raises(BadInput) as error:
+        ensemble("both", {"a": every, "b": second})
+    assert str(error.value) == (
+        "network both: its members n and n read 4x5x1 and 4x5x1, every 1. and 2. row; one input is wanted"
+    )

@@ -234,3 +234,15 @@ def test_a_stream_deeper_than_a_lut_ram_goes_to_block_ram():
 def test_a_rom_is_as_wide_as_its_words():
     assert rom_memory(9, 360) == Memory(0, 10)
     assert rom_memory(2048, 9) == Memory(0, 1)
+
+
+@pytest.mark.parametrize(("read", "made", "lut", "bram18"), [(8, 4, 2 * 16, 0), (12, 8, 0, 4), (8, 8, 2 * 32, 0)])
+def test_a_tables_rom_has_a_word_for_all_that_it_reads_as_wide_as_what_it_makes(read, made, lut, bram18):
+    network = Network("n", Shape(3, 3, 4), (Layer("t", "table", (INPUT,), function="tanh"),))
+    engine = Engine(2)
+    assert engine_memories(network, network.layers[0], engine, read, 8, made) == ((0, 0), (lut, bram18))
+    pipeline = machine(network, {"t": engine})
+    fifos = budgeted(network, msgspec.structs.replace(pipeline, engines={"t": Engine(1)}), made, 8, read)
+    alone = engine_memories(network, network.layers[0], Engine(1), read, 8, made)[1]
+    both = budgeted(network, pipeline, made, 8, read)
+    assert (both.lut - fifos.lut, both.bram18 - fifos.bram18) == (alone.lut, alone.bram18)
