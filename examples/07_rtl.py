@@ -5,7 +5,7 @@ and, where Icarus is there, runs it: every start cycle against the simulator, ev
 
 It prints:
 
-    rtl: 6 layers on macs 64, 17 sources, 4 test images; README.md says how to run it
+    rtl: 6 layers on macs 64, 20 sources, 4 test images; README.md says how to run it
     icarus, 2 frames: latency 12,221 cycles in RTL, 12,221 in the recurrence; ... all 20 outputs equal
 """
 
