@@ -619,6 +619,18 @@ def exported(tmp_path):
         return store.table()
 
 
+def test_a_schema_that_is_no_text_is_told(tmp_path):
+    path = tmp_path / "sweep.sqlite"
+    with Store(path, "code"):
+        pass
+    with closing(sqlite3.connect(path)) as raw, raw:
+        raw.execute("PRAGMA writable_schema = ON")
+        raw.execute("UPDATE sqlite_master SET sql = CAST(x'435245415445ff' AS TEXT) WHERE type = 'table'")
+    assert sentence(Store, path, "code").startswith(
+        f"{path}: the file is damaged (its schema is no text); move it away"
+    )
+
+
 def test_csv_has_every_number_as_it_is(exported, tmp_path):
     path = tmp_path / "sweep.csv"
     export.write_csv(exported, path)

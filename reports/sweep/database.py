@@ -121,6 +121,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise BadInput(_sentence(path, error)) from error
+    except UnicodeDecodeError as error:  # of SQLite's own sentence, where it quotes what is damaged
+        raise BadInput(damaged(path, "its schema is no text")) from error
 
 
 def _sentence(path: Path, error: sqlite3.Error) -> str:
