@@ -28,7 +28,7 @@ from hw import presets, student
 from hw.accelerator import Budget, LineEngine
 from hw.errors import BadInput, MissingTool
 from hw.fixed import Format, LayerFormats
-from hw.network import INPUT, Shape
+from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed
 from reports.sweep import figures, page, page_axes, page_details, page_files, page_lines, page_rows, page_words
 from reports.sweep.keys import machine_key, network_key
@@ -405,6 +405,20 @@ def test_given_networks_are_paired_by_their_layers():
         ("wrn-10-1", "wrn-10-1-1x3"),
         ("wrn-10-1", "wrn-10-1-1x3-keep"),
     }
+
+
+def test_given_networks_with_other_functions_are_no_pair():
+    def made(name, rows, function):
+        conv = Layer(
+            "c", "conv", ("input",), channels=4, kernel=Size(rows, 3), padding=Padding(rows // 2, rows // 2, 1, 1)
+        )
+        return Network(name, Shape(8, 8, 4), (conv, Layer("t", "table", ("c",), function=function)))
+
+    networks = [made("full", 3, "tanh"), made("row", 1, "tanh"), made("other", 1, "sigmoid")]
+    subjects = [Subject(each.name, {"network": each.name}, each, Precision()) for each in networks]
+    sweep = given_sweep(subjects, [Budget("small", 400)])
+    found, _ = page_lines.pairs(sweep, np.zeros(len(sweep.table), bool))
+    assert {(pair.full, pair.row) for pair in found} == {("full", "row")}
 
 
 def test_clock_halves_the_latency_and_leaves_the_rest():

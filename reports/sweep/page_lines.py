@@ -72,7 +72,7 @@ def _likeness(subject: Subject) -> tuple[str, tuple[object, ...]]:
     layers = subject.network.layers
     high = any(layer.convolves and layer.kernel.rows > 1 for layer in layers)
     wide = any(layer.convolves and layer.kernel.cols > 1 for layer in layers)
-    alike = tuple((layer.name, layer.kind, layer.channels, layer.inputs) for layer in layers)
+    alike = tuple((each.name, each.kind, each.channels, each.inputs, each.function, each.factor) for each in layers)
     cols = tuple(layer.kernel.cols for layer in layers if layer.convolves)
     return "full" if high else "row" if wide else "", (alike, cols, subject.network.input, subject.precision)
 
