@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import random
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as parquet
 import pytest
+from rich.console import Console
 
 from hw.errors import BadInput, Interrupted
 from reports.sweep import plan, run, terminal
@@ -265,3 +267,23 @@ def test_the_command_tells_what_it_does(tmp_path: Path) -> None:
     nothing = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True)
     assert (nothing.returncode, nothing.stdout) == (2, "")
     assert nothing.stderr.startswith("pacemaker: sweep: no space was found, a YAML file is wanted")
+
+
+def test_a_given_network_that_cannot_be_read_leaves_nothing_behind(tmp_path: Path) -> None:
+    asked = space(tmp_path, GIVEN.replace("wrn-10-1-1x3", str(tmp_path / "gone.onnx")))
+    with pytest.raises(BadInput, match=f"^{tmp_path}/gone.onnx: no such file$"):
+        run.sweep(asked, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_front_fits_into_a_terminal_of_80_columns(whole: Sweep) -> None:
+    shown = Console(width=80, record=True, file=io.StringIO())
+    terminal.show(shown, whole)
+    lines = shown.export_text().splitlines()
+    assert max(map(len, lines)) == 80
+    told = " ".join(lines).replace(",", "").split()
+    table = whole.table
+    first = min(np.flatnonzero(eligible(whole)), key=lambda row: table["latency_ms"][row])
+    for word in str(table["machine"][first]).split():
+        assert word in told
+    assert f"{table['multipliers'][first]:.0f}" in told

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,15 +29,12 @@ from hw.errors import BadInput, Interrupted, UnsupportedLayer
 from hw.files import appearing, make_folder, read_bytes, read_json, write_json
 from reports import students
 from reports.sweep.works import Done as Done
+from reports.sweep.works import Elsewhere, Files, Spent, Twin, with_needs
 from reports.sweep.works import Epoch as Epoch
 from reports.sweep.works import Event as Event
 from reports.sweep.works import Failed as Failed
-from reports.sweep.works import Files, Spent, Twin, with_needs
 from reports.sweep.works import OnProgress as OnProgress
 from reports.sweep.works import Work as Work
-
-if TYPE_CHECKING:
-    from reports.sweep.cluster import Cluster
 
 TEST_VECTORS = 100
 """Of each kept student; a sweep has many."""
@@ -78,7 +74,7 @@ def do(
     *,
     workers: int = 2,
     device: str = "cpu",
-    cluster: "Cluster | None" = None,
+    cluster: Elsewhere | None = None,
     on_progress: OnProgress = lambda event: None,
 ) -> dict[str, str]:
     """Do all works, and what they need, that `folder` does not have.

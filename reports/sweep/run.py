@@ -11,7 +11,7 @@ import msgspec
 
 from hw.errors import Interrupted, need
 from hw.files import make_folder
-from reports.sweep import export, figures, page, screening
+from reports.sweep import export, figures, page, screening, subjects
 from reports.sweep.keys import machine_key
 from reports.sweep.result import Provenance, Sweep
 from reports.sweep.space import Space
@@ -29,19 +29,21 @@ def sweep(space: Space, folder: Path, means: Means = Means(), *, exhaustive: boo
     With `exhaustive` every point that fits is simulated, not only those that may be on the front.
 
     Raises:
-        BadInput: a word or a number of the space that nobody knows, or no network that could be used at all.
+        BadInput: a word or a number of the space that nobody knows, a given network that cannot be read (nothing is
+            written then), or no network that could be used at all.
         PacemakerError: what any part of a sweep may be missing.
         Interrupted: stopped by Ctrl-C; everything finished is kept.
     """
     for module, purpose in (("pyarrow", "the rows as Parquet"), ("bokeh", "the page of a sweep")):
         need(module, "sweep", purpose)
+    given = subjects.given(space.networks.given)
     make_folder(folder)
     machines = {machine_key(machine): machine for machine in space.all_machines}
     started, clock = datetime.now(UTC).isoformat(timespec="seconds"), Clock()
     try:
         with Store.open(folder / STORE, energy=space.energy, family=screening.family_of(space.kept)) as store:
             store.add_machines(machines)
-            work = Work(space, folder, means, store, tuple(machines.values()), exhaustive)
+            work = Work(space, folder, means, store, tuple(machines.values()), exhaustive, given)
             with clock.step("networks"):
                 work.networks()
             with clock.step("points"):

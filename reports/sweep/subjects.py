@@ -29,8 +29,7 @@ from sim.run import named, precision_of
 
 if TYPE_CHECKING:
     from distill.recipe import Recipe
-    from reports.sweep.cluster import Cluster
-    from reports.sweep.works import OnProgress, Work
+    from reports.sweep.works import Elsewhere, OnProgress, Work
 
 NAN = float("nan")
 _OF_DESIGN = tuple(field.name for field in msgspec.structs.fields(Design) if field.name in columns.ALL)
@@ -59,7 +58,7 @@ def make(
     seeds: int | None = None,
     workers: int = 2,
     device: str = "cpu",
-    cluster: "Cluster | None" = None,
+    cluster: "Elsewhere | None" = None,
     on_progress: "OnProgress" = lambda event: None,
 ) -> Made:
     """Train and quantise every design for the seeds 0, 1, ...; what `folder` has, from whatever sweep, is taken.

@@ -47,16 +47,17 @@ def show(console: Console, found: Sweep) -> None:
         return
     names, chosen = found.space.objectives, table.rows(front)
     groups = _alike(chosen, names, best_last=found.objectives[0].better == "more")
-    title = f"The front, best {names[0]} first" + (f", {MOST_ROWS} of it" if len(groups) > MOST_ROWS else "")
+    title = f"The front, best {names[0].replace('_', ' ')} first" + (
+        f", {MOST_ROWS} of it" if len(groups) > MOST_ROWS else ""
+    )
     shown = Shown(title=title, title_justify="left")
-    shown.add_column("network", overflow="fold")
-    shown.add_column("machine", overflow="fold")
+    shown.add_column("design")
     for name in names:
-        shown.add_column(name, justify="right", no_wrap=True)
+        shown.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
     for rows in groups[:MOST_ROWS]:
-        first, more = rows[0], f" and {len(rows) - 1} as good" if len(rows) > 1 else ""
+        first, more = rows[0], f", and {len(rows) - 1} as good" if len(rows) > 1 else ""
         values = [value_told(name, float(chosen[name][first])) for name in names]
-        shown.add_row(chosen["network"][first], chosen["machine"][first] + more, *values)
+        shown.add_row(f"{chosen['network'][first]} on {chosen['machine'][first]}{more}", *values)
     console.print(shown)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,10 +26,7 @@ from reports.candidate import Curve
 from reports.sweep import pool
 from reports.sweep.designs import Design
 from reports.sweep.rates import seconds_an_epoch
-from reports.sweep.works import OnProgress, Work, with_needs
-
-if TYPE_CHECKING:
-    from reports.sweep.cluster import Cluster
+from reports.sweep.works import Elsewhere, OnProgress, Work, with_needs
 
 UNTAUGHT, PLAIN = "none", "teacher"
 """Pacemakers of a space that are none: labels alone, and distillation from the NxN network alone."""
@@ -146,7 +143,7 @@ def train(
     seeds: int | None = None,
     workers: int = 2,
     device: str = "cpu",
-    cluster: "Cluster | None" = None,
+    cluster: Elsewhere | None = None,
     on_progress: OnProgress = lambda event: None,
 ) -> tuple[Outcome, ...]:
     """Train every design for the seeds 0, 1, ...; what `folder` has, from whatever sweep, is taken.

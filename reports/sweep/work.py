@@ -61,6 +61,7 @@ class Work:
     store: Store
     machines: Sequence[Machine]
     exhaustive: bool
+    given: subjects.Given
     subjects: dict[str, Subject] = field(default_factory=dict)
     curves: dict[str, tuple[Curve, ...]] = field(default_factory=dict)
     gone: list[Gone] = field(default_factory=list)
@@ -72,9 +73,8 @@ class Work:
             BadInput: none could be used.
         """
         if not self.space.networks.recipe:
-            given = subjects.given(self.space.networks.given)
-            failed = [Gone(name, reason, FAILED) for name, reason in given.failed.items()]
-            self._add(given.subjects, given.curves, failed)
+            failed = [Gone(name, reason, FAILED) for name, reason in self.given.failed.items()]
+            self._add(self.given.subjects, self.given.curves, failed)
         elif self.space.search.method == "exhaustive":
             self._train(self.space.designs)
         else:

@@ -1,12 +1,17 @@
 """Works: one training or quantisation each, what it needs, what it leaves and what is told of it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 from distill.log import Progress
 from distill.recipe import Recipe, ancestry, fingerprint
 from reports import students
+
+if TYPE_CHECKING:
+    from distill.workers import Report, Task
 
 Files = dict[str, bytes]
 """Files of a finished work, by their names in its folder."""
@@ -108,6 +113,13 @@ class Failed(msgspec.Struct, frozen=True):
 
 Event = Epoch | Done | Failed
 OnProgress = Callable[[Event], None]
+
+
+class Elsewhere(Protocol):
+    """Other machines that do works, as `reports.sweep.cluster.Cluster`."""
+
+    def perform(self, tasks: "Sequence[Task[Work]]", folder: Path, device: str, report: "Report") -> None:
+        """Do works and write what they make into `folder`; Done, Failed and Epoch are reported."""
 
 
 def with_needs(works: Iterable[Work]) -> dict[str, Work]:
