@@ -5,7 +5,8 @@ C++ templates with their counters, wiring is done here, and a stalled process is
 """
 
 from hw.hls import reuse
-from hw.hls.templates import SHIFT_CYCLES, STAGES, with_row_selectors
+from hw.hls.forms import as_generated
+from hw.hls.templates import SHIFT_CYCLES, STAGES
 from hw.network import INPUT
 
 HANDING_ON = 2
@@ -117,7 +118,7 @@ def window_loop(rows, cols, layer):
 
 def finishes(network, depths, factors=None, frames=3):
     """When each frame is through; None if the design stops for ever. Edges without a depth have no limit."""
-    form = with_row_selectors(network)
+    form = as_generated(network)
     chosen = reuse.choose(form, factors or {})
     port = Fifo(UNLIMITED, held=frames * form.shapes[INPUT].pixels)
     fifos, processes = [port], []

@@ -21,15 +21,13 @@ from test_trace import agrees
 from torch import nn
 
 from distill import filters
-from hw import hls, onnx_file, onnx_out, rtl
+from hw import onnx_file, onnx_out, rtl
 from hw.accelerator import Budget, Engine, Fifo, LineEngine, Pipeline
-from hw.errors import BadInput, UnsupportedLayer
-from hw.fixed import Format
+from hw.errors import BadInput
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed, fold_affines, fold_weights, lift_row_strides
 from hw.reference import layer_outputs
 from hw.resources import estimate
-from hw.rtl.line import layers as line_layers
 from hw.student import lifted, load, save
 from hw.synth import yosys
 from hw.synth.shapes import modules, of_bits
@@ -312,27 +310,6 @@ def test_foldings_that_do_not_divide_are_refused():
             stamps(network, machine(network, engine), 1)
         with pytest.raises(BadInput, match=f"^{re.escape(sentence)}$"):
             designs.finishes(network, designs.of_pipelines(network, [machine(network, engine)]), 1)
-
-
-def test_hls_refuses_it(tmp_path):
-    student = student_of(lone(), 4, images=1)
-    with pytest.raises(UnsupportedLayer) as error:
-        hls.generate(student, tmp_path / "hls")
-    assert str(error.value) == (
-        "layer d: depthwise is not generated for HLS; distill.dense.dense(model, depthwise=True) makes it a plain conv "
-        "that computes the same, before quantisation"
-    )
-    assert not (tmp_path / "hls").exists()
-
-
-def test_the_line_engines_rtl_refuses_it():
-    student = student_of(lone(), 5, images=1, formats={INPUT: Format(8, 0, signed=False)})
-    engine = LineEngine("l", 2, 4, 1 << 20, 1 << 20, 4, 1, 100.0)
-    with pytest.raises(UnsupportedLayer) as error:
-        line_layers.check(student, engine)
-    assert str(error.value) == (
-        "layer d: a depthwise conv was found, which the RTL of the line engine does not execute; the pipeline's does"
-    )
 
 
 def test_weights_of_a_wrong_shape_are_refused():

@@ -275,12 +275,6 @@ def test_unsupported_layers_are_named(tmp_path):
         "layer pool: max of kernel (3, 3), stride (2, 2), padding (1, 1, 1, 1); "
         "HLS streams pool only with a stride equal to the kernel and without padding"
     )
-    layers = (students.conv("a", INPUT, 2, (1, 1)), Layer("both", "concat", ("a", INPUT)))
-    with pytest.raises(UnsupportedLayer) as error:
-        generate(students.student_of(Network("net", Shape(8, 8, 2), layers), 0), tmp_path / "hls")
-    assert str(error.value) == (
-        "layer both: concat is not generated for HLS; a convolution of each input and an add compute the same"
-    )
 
 
 def test_a_table_is_refused(tmp_path):

@@ -15,9 +15,10 @@ from hw.accelerator import bounded, machine
 from hw.errors import BadInput, Deadlock, UnsupportedLayer
 from hw.hls import reuse
 from hw.hls.fifos import with_margin
+from hw.hls.forms import as_generated
 from hw.hls.passes import prepare
 from hw.hls.reuse import allowed
-from hw.hls.templates import dataflow, with_row_selectors
+from hw.hls.templates import dataflow
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.presets import ROW_KEEP, wrn
 from hw.student import lifted, save
@@ -33,8 +34,8 @@ def drawn(seed):
     """A random network, some of its reuse factors, and depths that are often too shallow."""
     network = random_network(seed)
     rng = np.random.default_rng(seed)
-    convs = [layer for layer in with_row_selectors(network).layers if layer.kind == "conv"]
-    factors = {c.name: int(rng.choice(allowed(with_row_selectors(network), c))) for c in convs if rng.random() < 0.4}
+    convs = [layer for layer in as_generated(network).layers if layer.kind == "conv"]
+    factors = {c.name: int(rng.choice(allowed(as_generated(network), c))) for c in convs if rng.random() < 0.4}
     edges = [str(edge) for edge in network.edges]
     return network, factors, {edge: int(rng.integers(1, 12)) for edge in edges}
 
@@ -124,11 +125,11 @@ def test_row_selectors_are_those_of_generation():
     for seed in range(30):
         student = students.wide_resnet(images=1) if seed == 0 else None
         network = student.network if student else random_network(seed)
-        selected = with_row_selectors(network)
-        assert with_row_selectors(selected) == selected
+        selected = as_generated(network)
+        assert as_generated(selected) == selected
         assert selected.shapes[selected.output.name] == network.shapes[network.output.name]
     strided = students.strided()
-    assert with_row_selectors(strided.network) == prepare(strided).network
+    assert as_generated(strided.network) == prepare(strided).network
 
 
 @pytest.mark.parametrize("make", [students.residual, students.pooled, students.dense, students.strided])
@@ -259,9 +260,9 @@ def test_edges_and_depths_that_are_not_there_are_told():
     with pytest.raises(BadInput) as error:
         finishes(flow, {"stem -> summ": 3})
     assert str(error.value) == "FIFO stem -> summ: network block has no such edge; stem -> sum is the nearest"
-    concat = (*block((1, 3), 8).layers[:3], Layer("both", "concat", ("b", "stem")))
-    with pytest.raises(UnsupportedLayer, match="layer both: concat is not generated for HLS"):
-        dataflow(Network("n", Shape(8, 8, 2), concat))
+    table = (*block((1, 3), 8).layers[:3], Layer("act", "table", ("b",), function="silu"))
+    with pytest.raises(UnsupportedLayer, match="layer act: a table of silu is not generated for HLS"):
+        dataflow(Network("n", Shape(8, 8, 2), table))
 
 
 def test_the_table_tells_depths_and_whose_word_it_is():

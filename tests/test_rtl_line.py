@@ -42,6 +42,10 @@ def pool(name, source, kind, kernel, stride, padding=(0, 0, 0, 0), **fields):
     return Layer(name, kind, (source,), 0, Size(*kernel), Size(*stride), padding=Padding(*padding), **fields)
 
 
+def depthwise(name, source, kernel, stride, padding, **fields):
+    return pool(name, source, "depthwise", kernel, stride, padding, **fields)
+
+
 def student(network, seed=1):
     """A student whose result has 8 bits as everything else."""
     made = student_of(network, seed, images=2)
@@ -121,6 +125,16 @@ NETWORKS = {
             conv("b", "twice", 3, (3, 3), relu=True),
             Layer("wide", "upsample", ("b",), factor=Size(1, 3), relu=True),
             Layer("high", "upsample", ("wide",), factor=Size(3, 1)),
+        ),
+    ),
+    "depthwise": Network(
+        "depthwise",
+        Shape(7, 6, 3),
+        (
+            conv("a", INPUT, 5, (1, 1), relu=True),
+            depthwise("b", "a", (3, 3), (1, 1), (1, 1, 1, 1), bias=True, relu=True),
+            depthwise("c", "b", (1, 3), (2, 1), (0, 0, 1, 1)),
+            depthwise("d", "c", (2, 4), (1, 2), (1, 0, 0, 3), bias=True),
         ),
     ),
     "classifier": Network(
@@ -219,13 +233,13 @@ def random_machine(seed, network):
     )
 
 
-def random_case(seed, more=()):
-    made = narrowed(lifted(random_student(seed, images=2, more=more)))
+def random_case(seed, **kinds):
+    made = narrowed(lifted(random_student(seed, images=2, **kinds)))
     return made, random_machine(seed, made.network)
 
 
-def expect_exact_or_refused(seed, more=()):
-    made, given = random_case(seed, more)
+def expect_exact_or_refused(seed, **kinds):
+    made, given = random_case(seed, **kinds)
     try:
         expect_exact(made, given)
     except (DoesNotFit, UnsupportedLayer):
@@ -241,7 +255,13 @@ def test_random_students_on_random_machines(seed):
 @needs("icarus")
 @pytest.mark.parametrize("seed", range(8))
 def test_random_students_of_more_kinds_on_random_machines(seed):
-    expect_exact_or_refused(seed, MORE)
+    expect_exact_or_refused(seed, more=MORE)
+
+
+@needs("icarus")
+@pytest.mark.parametrize("seed", range(12))
+def test_random_depthwise_students_on_random_machines(seed):
+    expect_exact_or_refused(seed, depthwise=True)
 
 
 @needs("icarus")
@@ -249,6 +269,13 @@ def test_random_students_of_more_kinds_on_random_machines(seed):
 @pytest.mark.parametrize("seed", range(40, 600))
 def test_many_random_students_on_random_machines(seed):
     expect_exact_or_refused(seed)
+
+
+@needs("icarus")
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(100, 500))
+def test_many_random_depthwise_students_on_random_machines(seed):
+    expect_exact_or_refused(seed, depthwise=True)
 
 
 @needs("verilator")
@@ -367,6 +394,8 @@ MUTANTS = {
     ),
     "a last chunk as long as the others": ("pl_steps.sv", "last_chunk ? layer[F_REST] : N'(SIMD)", "N'(SIMD)"),
     "a last group as wide as the others": ("pl_steps.sv", "short_group ? layer[F_LAST] : N'(PE)", "N'(PE)"),
+    "taps that stay in their chunk's row": ("pl_steps.sv", "is_depthwise && ahead >=", "1'b0 && ahead >="),
+    "the first tap for all": ("pl_array.sv", "values[(s*LANES+p)*9+:9]", "values[p*9+:9]"),
     "biases of the first group": (
         "pl_steps.sv",
         "bias_address <= weights + group_weights;",
@@ -401,6 +430,7 @@ def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
     monkeypatch.setattr(cosim_engine, "run_bench", faulty)
     cases = [
         ("tables", "tiles"),
+        ("depthwise", "tiles"),
         ("classifier", "tiles"),
         ("wide padding", "bursts"),
         ("means", "no prefetch"),

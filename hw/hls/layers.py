@@ -22,7 +22,6 @@ from hw.student import Student, accumulator
 
 Attributes = dict[str, object]
 IMAGE = "image"
-DENSE = "distill.dense.dense(model, depthwise=True) makes it a plain conv that computes the same, before quantisation"
 COPIES = 7
 
 
@@ -168,16 +167,9 @@ def refusal(layer: Layer) -> UnsupportedLayer:
             f"layer {layer.name}: a table of {layer.function} is not generated for HLS, whose own tables round in "
             "another way; a ReLU would do, or --target rtl"
         )
-    if layer.kind == "upsample":
-        return UnsupportedLayer(
-            f"layer {layer.name}: an upsample of {layer.factor.rows}x{layer.factor.cols} is not generated for HLS; "
-            "--target rtl would do"
-        )
-    if layer.kind == "depthwise":
-        return UnsupportedLayer(f"layer {layer.name}: depthwise is not generated for HLS; {DENSE}")
     return UnsupportedLayer(
-        f"layer {layer.name}: {layer.kind} is not generated for HLS; "
-        "a convolution of each input and an add compute the same"
+        f"layer {layer.name}: an upsample of {layer.factor.rows}x{layer.factor.cols} is not generated for HLS; "
+        "--target rtl would do"
     )
 
 

@@ -6,7 +6,8 @@ import msgspec
 import numpy as np
 
 from hw.fixed import Format, Integers, LayerFormats
-from hw.network import Layer, Network, Size
+from hw.hls import forms
+from hw.network import Layer, Network
 from hw.student import Student
 
 BIT = Format(1, 1, signed=False)
@@ -16,12 +17,25 @@ Pieces = tuple[list[Layer], dict[str, LayerFormats], dict[str, Integers]]
 def prepare(student: Student, *, wide_means: bool = False) -> Student:
     """All passes of this file, in their order; `wide_means` are for backends that take means in their input's type."""
     changed = widen_means(student) if wide_means else student
-    return keep_unit_affines(separate_row_strides(changed))
+    return keep_unit_affines(separate_row_strides(join_by_adds(write_out_depthwise(changed))))
 
 
-def row_selector(layer: Layer) -> str:
-    """The name of the layer that selects the rows for a `layer` of kernel (1, n) and stride (s, t)."""
-    return f"{layer.name}_rows"
+def write_out_depthwise(student: Student) -> Student:
+    """Turn every depthwise conv into a plain one whose weights between different channels are 0.
+
+    hls4ml has depthwise convs for streams of two of its backends alone. Zeros are products too where a reuse factor
+    is given; without one they are constants, which a synthesis drops.
+    """
+    return _rewrite(student, _write_out)
+
+
+def join_by_adds(student: Student) -> Student:
+    """Turn every concat into 1x1 convs, each by the identity into channels of its own, and adds of two.
+
+    A channel has a number from one input and zeros from the others, so that rounding once, in the conv, is all.
+    hls4ml's own concatenation of streams takes two inputs of one type.
+    """
+    return _rewrite(student, _join)
 
 
 def separate_row_strides(student: Student) -> Student:
@@ -70,15 +84,37 @@ def _rewrite(student: Student, change: Callable[[Student, Layer], Pieces]) -> St
 
 
 def _separate(student: Student, layer: Layer) -> Pieces:
-    one_row = layer.kind == "conv" and layer.kernel.rows == 1 and layer.kernel.cols > 1
-    if not one_row or layer.stride.rows == 1:
-        return [layer], {}, {}
-    channels = student.network.input_shape(layer).channels
-    name = row_selector(layer)
-    selector = Layer(name, "conv", layer.inputs, channels, stride=Size(layer.stride.rows, 1))
-    rest = msgspec.structs.replace(layer, inputs=(name,), stride=Size(1, layer.stride.cols))
+    layers = forms.selected(student.network, layer)
+    if layers == [layer]:
+        return layers, {}, {}
+    name, channels = layers[0].name, layers[0].channels
     formats = LayerFormats(student.formats[layer.inputs[0]].out, BIT)
-    return [selector, rest], {name: formats}, {f"{name}.weight": np.eye(channels, dtype=np.int64)[None, None]}
+    return layers, {name: formats}, {f"{name}.weight": np.eye(channels, dtype=np.int64)[None, None]}
+
+
+def _write_out(student: Student, layer: Layer) -> Pieces:
+    layers = forms.plain(student.network, layer)
+    if layers == [layer]:
+        return layers, {}, {}
+    weight = student.integers[f"{layer.name}.weight"]
+    channels = np.arange(weight.shape[-1])
+    whole = np.zeros((*weight.shape, channels.size), np.int64)
+    whole[:, :, channels, channels] = weight
+    return layers, {}, {f"{layer.name}.weight": whole}
+
+
+def _join(student: Student, layer: Layer) -> Pieces:
+    layers = forms.joined(student.network, layer)
+    if layers == [layer]:
+        return layers, {}, {}
+    out, integers, first = student.formats[layer.name].out, {}, 0
+    total = student.network.shapes[layer.name].channels
+    for part in layers[: len(layer.inputs)]:
+        own = student.network.shapes[part.inputs[0]].channels
+        integers[f"{part.name}.weight"] = np.eye(own, total, first, dtype=np.int64)[None, None]
+        first += own
+    formats = {each.name: LayerFormats(out, BIT if each.kind == "conv" else None) for each in layers}
+    return layers, formats, integers
 
 
 def _widen(student: Student, layer: Layer) -> Pieces:

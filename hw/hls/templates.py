@@ -32,9 +32,9 @@ from numpy.typing import NDArray
 
 from hw.hls import reuse
 from hw.hls.backends import ADDERS, AUTO, LATENCY, Strategy
+from hw.hls.forms import as_generated
 from hw.hls.layers import refusal
-from hw.hls.passes import row_selector
-from hw.network import INPUT, Edge, Layer, Network, Shape, Size
+from hw.network import INPUT, Edge, Layer, Network, Shape
 
 STAGES = {"pad": 1, "clone": 1, "add": 1, "affine": 3, "max": 2, "mean": 3, "conv": 3}
 """Cycles from reading the last pixel to writing the result: assumed; sums take one more a level of their tree."""
@@ -114,7 +114,7 @@ def dataflow(
 ) -> Dataflow:
     """The processes of the project that `hw.hls.generate` writes for `network`.
 
-    `prepared` is the network with the layers that generation inserts, where it is known; else row selectors are put in.
+    `prepared` is the network with the layers that generation inserts, where it is known; else what shapes tell of them.
     Reuse factors are by layer; those not named are the ones that generation takes. `latency` multiplies all `STAGES`,
     to see what hangs on them.
 
@@ -123,26 +123,13 @@ def dataflow(
         DoesNotFit: a conv of more products than are unrolled.
         UnsupportedLayer: a kind that is not generated.
     """
-    form = prepared if prepared is not None else with_row_selectors(network)
+    form = prepared if prepared is not None else as_generated(network)
     factors = reuse.choose(form, reuse_factors or {}, strategy)
     chosen = {layer.name: reuse.strategy(factors[layer.name], strategy, layer.kind) for layer in form.layers}
     builder = _Builder(network, form, latency)
     for layer in form.layers:
         builder.add(layer, factors[layer.name], chosen[layer.name])
     return Dataflow(network.name, form, factors, chosen, tuple(builder.processes), tuple(builder.streams))
-
-
-def with_row_selectors(network: Network) -> Network:
-    """The network with the 1x1 layers that `hw.hls.passes.separate_row_strides` inserts."""
-    layers: list[Layer] = []
-    for layer in network.layers:
-        if layer.kind != "conv" or layer.kernel.rows > 1 or layer.kernel.cols == 1 or layer.stride.rows == 1:
-            layers.append(layer)
-            continue
-        name, channels = row_selector(layer), network.input_shape(layer).channels
-        layers.append(Layer(name, "conv", layer.inputs, channels, stride=Size(layer.stride.rows, 1)))
-        layers.append(msgspec.structs.replace(layer, inputs=(name,), stride=Size(1, layer.stride.cols)))
-    return msgspec.structs.replace(network, layers=tuple(layers))
 
 
 class _Builder:
@@ -157,7 +144,7 @@ class _Builder:
 
     def add(self, layer: Layer, factor: int, strategy: str) -> None:
         """The process of a layer, a padding before it and a clone behind it."""
-        if layer.kind in ("concat", "depthwise", "table", "upsample"):
+        if layer.kind in ("table", "upsample"):
             raise refusal(layer)
         inputs = tuple(self.read_from[source, layer.name] for source in layer.inputs)
         if any(layer.padding):

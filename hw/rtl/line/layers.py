@@ -21,7 +21,7 @@ MOST_ALIGN = 20
 """Bits by which an add may shift an input to the finer one's grid; more would leave the sum's bits."""
 MOST_RIGHT, MOST_LEFT = 34, 8
 """Shifts of a sum beyond which every result is 0, or saturated."""
-KINDS = ("conv", "affine", "add", "max", "mean", "sums", "table")
+KINDS = ("conv", "affine", "add", "max", "mean", "sums", "table", "depthwise")
 """As `pl_fields.sv` numbers them; a concat is an add of which every channel has one input, an upsample one of one."""
 
 
@@ -81,10 +81,6 @@ def _check_layer(student: Student, layer: Layer) -> None:
     def refuse(text: str) -> PacemakerError:
         return UnsupportedLayer(f"layer {layer.name}: {text}")
 
-    if layer.kind == "depthwise":
-        raise refuse(
-            "a depthwise conv was found, which the RTL of the line engine does not execute; the pipeline's does"
-        )
     weight = student.formats[layer.name].weight
     if weight is not None and (weight.width > 8 or not weight.signed):
         raise refuse(f"weights of {weight} were found, the RTL of the line engine wants signed ones of 8 bits at most")
@@ -114,13 +110,11 @@ def sum_words(network: Network, engine: LineEngine, layer: Layer) -> int:
 
 def _products(network: Network, layer: Layer) -> int:
     """Weights of a channel."""
-    if layer.kind == "conv":
-        return layer.taps * network.input_shape(layer).channels
-    return int(layer.kind == "affine")
+    return network.layer_terms(layer) or int(layer.kind == "affine")
 
 
 def _biased(layer: Layer) -> bool:
-    return layer.kind == "affine" or (layer.kind == "conv" and layer.bias)
+    return layer.kind == "affine" or (layer.convolves and layer.bias)
 
 
 def weights(student: Student, engine: LineEngine, layer: Layer, first: int, count: int) -> bytes:
@@ -130,7 +124,7 @@ def weights(student: Student, engine: LineEngine, layer: Layer, first: int, coun
     as many as are left.
     """
     network = student.network
-    if layer.kind not in ("conv", "affine"):
+    if not (layer.convolves or layer.kind == "affine"):
         return b""
     channels = network.shapes[layer.name].channels
     weight = student.integers[f"{layer.name}.weight"].reshape(-1, channels)
@@ -148,9 +142,11 @@ def word(student: Student, engine: LineEngine, layer: Layer, first_sum: int) -> 
     """A layer's numbers; the sums that it keeps begin at word `first_sum`."""
     network = student.network
     source, made = network.input_shape(layer), network.shapes[layer.name]
-    conv, depth, products = layer.kind == "conv", source.channels, _products(network, layer)
+    conv, depth, products = layer.convolves, source.channels, _products(network, layer)
     chunks = math.ceil(products / engine.simd) if conv else 1
     span = layer.kernel.cols * depth if conv else 1
+    apart = depth if layer.kind == "depthwise" else 1
+    row_step, term_step = divmod(engine.simd, span // apart) if conv else (0, 0)
     bias = BIAS_BYTES * _biased(layer)
     out = student.formats[layer.name].out
     mean = _mean(student, layer)
@@ -162,8 +158,8 @@ def word(student: Student, engine: LineEngine, layer: Layer, first_sum: int) -> 
         "CHUNKS": chunks,
         "START": -layer.padding.left * depth,
         "SPAN": span,
-        "ROW_STEP": engine.simd // span if conv else 0,
-        "SPAN_STEP": engine.simd % span if conv else 0,
+        "ROW_STEP": row_step,
+        "SPAN_STEP": term_step * apart,
         "LAST": made.channels - engine.pe * (groups(network, engine, layer) - 1),
         "CHANNELS": made.channels,
         "REST": products - engine.simd * (chunks - 1) if conv else 1,
@@ -205,7 +201,11 @@ def _kind(layer: Layer) -> str:
 
 
 def _ports(student: Student, engine: LineEngine, layer: Layer) -> tuple[Port, ...]:
-    """Those of a layer: rows in which a chunk of a conv has products, inputs of an add or concat, taps of a pooling."""
+    """Those of a layer.
+
+    Rows in which a chunk of a conv has products, taps of a depthwise conv's chunk, inputs of an add or concat, taps of
+    a pooling.
+    """
     network = student.network
     source = network.input_shape(layer)
     depth, channels = source.channels, network.shapes[layer.name].channels
@@ -218,8 +218,11 @@ def _ports(student: Student, engine: LineEngine, layer: Layer) -> tuple[Port, ..
     if layer.kind in ("add", "concat"):
         return tuple(_joined(student, layer))
     taps = [(row, col * depth) for row in range(layer.kernel.rows) for col in range(layer.kernel.cols)]
-    read = taps[:1] if layer.accumulates else taps
     beyond = channels + engine.pe
+    if layer.kind == "depthwise":
+        within = layer.kernel.cols * depth + beyond
+        return tuple(Port(row, offset, within, step, *bytes_and_sign) for row, offset in taps[: engine.simd])
+    read = taps[:1] if layer.accumulates else taps
     return tuple(Port(row, offset, offset + beyond, step, *bytes_and_sign) for row, offset in read)
 
 
@@ -241,7 +244,7 @@ def _shifts(student: Student, layer: Layer) -> tuple[int, int]:
     """Fraction bits of a sum to drop, or to add."""
     if layer.kind in ("mean", "table"):
         return 0, 0
-    if layer.kind in ("conv", "affine"):
+    if layer.convolves or layer.kind == "affine":
         fraction = student.product_fraction(layer)
     else:
         fraction = max(student.fraction(name) for name in layer.inputs)

@@ -40,9 +40,10 @@ module pl_array
     localparam int WIDE = (WORK_BITS > SUM_BITS) ? WORK_BITS + 1 : SUM_BITS + 1;
     localparam int PLACE_BITS = (SUM_WORDS > 1) ? $clog2(SUM_WORDS) : 1;
     localparam int WORD_BITS = (PE * SIMD > 1) ? $clog2(PE * SIMD) : 1;
-    logic is_affine, is_conv, is_max, is_sums, is_table, divides;
+    logic is_affine, is_conv, is_depthwise, is_max, is_sums, is_table, divides;
     assign is_conv = layer[F_KIND] == N'(CONV);
     assign is_affine = layer[F_KIND] == N'(AFFINE);
+    assign is_depthwise = layer[F_KIND] == N'(DEPTHWISE);
     assign is_max = layer[F_KIND] == N'(MAX);
     assign is_sums = layer[F_KIND] == N'(SUMS);
     assign is_table = layer[F_KIND] == N'(TABLE);
@@ -89,10 +90,15 @@ module pl_array
         for (genvar p = 0; p < PE; p++) begin : g_pe
             logic signed [16:0] products [SIMD];
             for (genvar s = 0; s < SIMD; s++) begin : g_simd
-                logic signed [8:0] value;
+                logic signed [8:0] value, shared;
                 logic signed [7:0] weight;
                 logic [WORD_BITS-1:0] from;
-                assign value = (is_affine && s == 0) ? merged[p*9+:9] : merged[s*9+:9];
+                if (s < PORTS) begin : g_own  // of a depthwise conv: its tap, its channel
+                    assign value = is_depthwise ? values[(s*LANES+p)*9+:9] : shared;
+                end else begin : g_shared
+                    assign value = shared;
+                end
+                assign shared = (is_affine && s == 0) ? merged[p*9+:9] : merged[s*9+:9];
                 assign from = WORD_BITS'(N'(p) * lanes_2 + N'(s));
                 assign weight = (N'(s) < lanes_2 && N'(p) < counts[2]) ? weights[from] : '0;
                 always_ff @(posedge clk) products[s] <= 17'(value) * 17'(weight);
@@ -132,7 +138,7 @@ module pl_array
             assign bias = (layer[F_BIAS] == '0) ? '0 : biases_3[p];
             assign prior = !first_3 ? sum : is_sums ? (fresh_3 ? '0 : kept[place]) : bias;
             always_comb begin
-                if (is_conv || is_affine) begin
+                if (is_conv || is_depthwise || is_affine) begin
                     total = prior;
                     for (int s = 0; s < SIMD; s++) total = total + SUM_BITS'(products[s]);
                 end else if (is_table) total = SUM_BITS'($signed({layer[F_LOW][N-1] & looked_3[7], looked_3}));

@@ -35,4 +35,5 @@ package pl_fields;
     localparam int MEAN = 4;            // of windows that overlap
     localparam int SUMS = 5;            // a mean of disjoint windows
     localparam int TABLE = 6;
+    localparam int DEPTHWISE = 7;
 endpackage

@@ -82,13 +82,14 @@ module pl_steps
     endgenerate
 
     // Issue.
-    logic active, draining, busy, work, last_chunk, last_col, last_group, last_task, is_conv, is_sums, window_ends;
-    logic pixel_ends;
+    logic active, draining, busy, work, last_chunk, last_col, last_group, last_task, is_conv, is_depthwise, is_sums;
+    logic window_ends, pixel_ends;
     logic [3:0] drained;
     assign start = !rst && !active && index < N'(STEPS) && loads >= after_loads && stores >= after_stores;
     assign busy = active | start;
     assign work = busy & ~draining;
     assign is_conv = layer[F_KIND] == N'(CONV);
+    assign is_depthwise = layer[F_KIND] == N'(DEPTHWISE);
     assign is_sums = layer[F_KIND] == N'(SUMS);
     assign last_chunk = chunk == layer[F_CHUNKS] - 1'b1;
     assign last_col = last_chunk && col == layer[F_COLS] - 1'b1;
@@ -162,15 +163,20 @@ module pl_steps
     generate
         for (genvar p = 0; p < PORTS; p++) begin : g_port
             localparam int ROW_BITS = (ROWS > 1) ? $clog2(ROWS) : 1;
-            logic [N-1:0] own_row;
-            logic row_inside, unused;
+            logic [N-1:0] own_row, ahead, tap_ahead;
+            logic row_inside, tap_wraps, unused;
             index_t offset, x, col_x;
             always_ff @(posedge clk)
                 if (rst | done) col_x <= '0;
                 else if (work && last_chunk && pixel_ends) col_x <= last_col ? '0 : col_x + index_t'(port_step[p]);
-            assign own_row = row + port_row[p];
+            // Of a depthwise conv a port reads one tap, which may lie a row below the chunk's first.
+            assign ahead = span + port_offset[p];
+            assign tap_wraps = is_depthwise && ahead >= layer[F_SPAN];
+            assign tap_ahead = tap_wraps ? ahead - layer[F_SPAN] : ahead;
+            assign own_row = row + port_row[p] + N'(tap_wraps);
             assign row_inside = own_row < N'(ROWS) && row_there[ROW_BITS'(own_row)];
-            assign offset = index_t'(is_conv ? span + port_offset[p] : first_channel + channel + port_offset[p]);
+            assign offset = index_t'(is_conv ? ahead
+                : first_channel + channel + (is_depthwise ? tap_ahead : port_offset[p]));
             assign x = index_t'(layer[F_START]) + col_x + offset;
             assign now_address[p] = row_address[ROW_BITS'(own_row)] + x;
             for (genvar i = 0; i < LANES; i++) begin : g_lane
