@@ -12,10 +12,20 @@ from hw.errors import BadInput
 
 PRESETS = ("digits-methods", "digits-pacemakers", "digits-schedules")
 THIRD = 1 / 3
+SPLIT = Chain(pacemaker="split", schedule="joint", students=1)
+DENSE = msgspec.structs.replace(SPLIT, schedule="dense", temperature=9.0)
 
 
 def student(**fields):
-    return stages_of(Chain(**fields))[-1]
+    return stages_of(msgspec.structs.replace(SPLIT, **fields))[-1]
+
+
+def test_without_a_word_the_logits_of_the_teacher_and_three_students_teach():
+    made = stages_of(Chain())
+    names = ["teacher", "ce", "ce-2", "ce-3"]
+    assert [stage.name for stage in made] == [*names, "logits-3", "logits-3-pacemaker"]
+    assert made[4].members == dict.fromkeys(names, 0.25)
+    assert (made[5].teachers, made[5].alpha, made[5].temperature) == ({"logits-3": 1.0}, 0.5, 4.0)
 
 
 @pytest.mark.parametrize(
@@ -59,14 +69,14 @@ def test_sequential_is_two_phases():
 
 @pytest.mark.parametrize("kind", ["split", "sum", "alternate", "early", "late"])
 def test_a_trained_pacemaker_learns_from_the_teacher(kind):
-    made = stages_of(Chain(pacemaker=kind, temperature=2.0, alpha=0.9, method="dkd"))
+    made = stages_of(Chain(pacemaker=kind, schedule="joint", temperature=2.0, alpha=0.9, method="dkd"))
     assert made[:2] == [Stage("teacher", "full"), Stage("ce", "row")]
     assert made[2] == Stage(kind, kind, {"teacher": 1.0}, temperature=2.0, alpha=0.9)
     assert len(made) == 4
 
 
 def test_a_committee_has_the_teacher_and_so_many_students():
-    made = stages_of(Chain(pacemaker="logits", students=3))
+    made = stages_of(Chain(pacemaker="logits", schedule="joint", students=3))
     assert [stage.name for stage in made] == ["teacher", "ce", "ce-2", "ce-3", "logits-3", "logits-3-joint"]
     assert made[4] == Stage("logits-3", "ensemble", members=dict.fromkeys(["teacher", "ce", "ce-2", "ce-3"], 0.25))
 
@@ -138,7 +148,7 @@ def recipe(chain, *stages):
 
 
 def test_a_recipe_writes_its_chain_out_into_stages():
-    made = recipe(Chain(), Stage("more", "row", {"split-joint": 1.0}))
+    made = recipe(SPLIT, Stage("more", "row", {"split-joint": 1.0}))
     assert [stage.name for stage in made.stages] == ["teacher", "ce", "split", "split-joint", "more"]
     assert made.chain == ()
     assert msgspec.json.decode(msgspec.json.encode(made), type=Recipe) == made
@@ -146,20 +156,20 @@ def test_a_recipe_writes_its_chain_out_into_stages():
 
 def test_chains_share_their_stages_and_a_written_stage_takes_its_namesakes_place():
     own = Stage("split", "split")
-    made = recipe((Chain(), Chain(schedule="dense", temperature=9.0)), own)
+    made = recipe((SPLIT, DENSE), own)
     assert [stage.name for stage in made.stages] == ["teacher", "ce", "split", "split-joint", "split-dense"]
     assert made.stage("split") == own
 
 
 def test_chains_that_mean_different_stages_by_one_name_are_told():
     with pytest.raises(BadInput) as error:
-        recipe((Chain(), Chain(schedule="dense", temperature=9.0)))
+        recipe((SPLIT, DENSE))
     assert str(error.value) == (
         "chain: two chains make the stage split differently; give the student a name, or write the stage among the "
         "stages"
     )
     with pytest.raises(BadInput) as error:
-        recipe(Chain(), Stage("split", "split"), Stage("split", "sum"))
+        recipe(SPLIT, Stage("split", "split"), Stage("split", "sum"))
     assert str(error.value) == "stage split: the name is given twice"
 
 

@@ -38,7 +38,8 @@ BASE = Recipe(
 
 
 def design(pacemaker: str = "none", **others: object) -> Design:
-    return Design(family="plain", depth=5, pacemaker=pacemaker, **others).plain  # type: ignore[arg-type]
+    sizes: dict[str, object] = {"family": "plain", "depth": 5, "students": 1, "pacemaker": pacemaker}
+    return Design(**(sizes | others)).plain  # type: ignore[arg-type]
 
 
 def network_columns(made: subjects.Made) -> dict[str, str]:
@@ -60,6 +61,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subjects.Ma
         (design(), ["ce row"]),
         (design("teacher"), ["teacher full", "kd row"]),
         (design("logits"), ["teacher full", "ce row", "logits ensemble", "logits-pacemaker row"]),
+        (
+            Design(),
+            ["teacher full", "ce row", "ce-2 row", "ce-3 row", "logits-3 ensemble", "logits-3-pacemaker row"],
+        ),
         (design("set", students=2), ["teacher full", "ce row", "ce-2 row", "set-2-pacemaker row"]),
         (design("split", schedule="joint"), ["teacher full", "split split", "split-joint row"]),
         (design("early", schedule="teacher"), ["teacher full", "kd row"]),

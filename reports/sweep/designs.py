@@ -9,7 +9,8 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One network of a space: a student, or with `filters: full` the NxN network that would teach it.
 
     `pacemaker` is none (labels alone), teacher (plain distillation) or a kind of pacemaker with its `schedule` and, for
-    a committee, its number of 1xN `students`. `bits` are those of weights and activations.
+    a committee, its number of 1xN `students`; the defaults are the study's (docs/study.md). `bits` are those of weights
+    and activations.
     """
 
     family: str = "wrn"
@@ -22,7 +23,7 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stem: Literal["row", "full"] = "row"
     pacemaker: str = "logits"
     schedule: str = "pacemaker"
-    students: int = 1
+    students: int = 3
     alpha: float = 0.5
     temperature: float = 4.0
     bits: int = 8
@@ -48,7 +49,7 @@ class Design(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def name(self) -> str:
-        """Short, and unique in a space: "wrn-10-1 1x3 skip global logits-pacemaker 8 bit"."""
+        """Short, and unique in a space: "wrn-10-1 1x3 skip global logits-3-pacemaker a0.5 T4 8 bit"."""
         size = f"{self.family}-{self.depth}-{self.width}"
         if self.filters == "full":
             return f"{size} {self.n}x{self.n} {self.bits} bit"

@@ -5,6 +5,7 @@ is plain data, checked at birth, and needs no torch: what the words of the netwo
 (`reports.sweep.trainings`).
 """
 
+import inspect
 import itertools
 import math
 import re
@@ -286,6 +287,8 @@ def schema() -> dict[str, Any]:
     """The JSON schema of a space, for editors: msgspec's, with the names of axes, columns and kinds of machine."""
     made: dict[str, Any] = msgspec.json.schema(Space)
     parts = made["$defs"]
+    for part in parts.values():
+        part["description"] = inspect.cleandoc(part["description"])  # msgspec before 0.23 leaves docstrings as they are
     machines = {name for kind in _RECORDS for name in machine_axes(kind)}
     for owner, names in (("Networks", AXES), ("Machines", tuple(sorted(machines)))):
         parts[owner]["properties"]["axes"]["propertyNames"] = {"enum": list(names)}
