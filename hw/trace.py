@@ -38,8 +38,7 @@ _CURES = {
         ("permute", "transpose"), "channels, rows and columns keep their order here; a 1x1 conv mixes channels"
     ),
     **dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow", "select"), "a 1x1 conv picks channels"),
-    **dict.fromkeys(("ones", "zeros", "full", "arange", "randn", "rand"), "a parameter or a buffer would do"),
-    "_weight_norm": "weights made permanent (torch.nn.utils.parametrize.remove_parametrizations) would do",
+    **dict.fromkeys(("randn", "rand"), "a parameter or a buffer would do"),
 }
 """What would do instead, by the name of an operation that has no handler."""
 
@@ -99,16 +98,45 @@ def _numbers(model: Any, torch: Any) -> Any:
 def _run(walk: Walk) -> None:
     """From the graph's nodes to the layers that its output needs."""
     signature = walk.program.graph_signature
-    walk.keys = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    named = signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants
+    walk.keys = {node: name for names in named for node, name in names.items()}
+    values = {**walk.program.state_dict, **walk.program.constants}
+    walk.constants = {node: _exact(values[name]) for node, name in walk.keys.items() if name in values}
     inputs = list(signature.user_inputs)
     outputs = list(signature.user_outputs)
     if len(inputs) != 1 or len(outputs) != 1:
         raise UnsupportedLayer(f"{len(inputs)} inputs and {len(outputs)} outputs were found, one of each is wanted")
     walk.values[inputs[0]] = INPUT
     for node in walk.program.graph.nodes:
-        if node.op == "call_function":
+        if node.op == "call_function" and _is_same_for_every_image(walk, node):
+            walk.constants[node.name] = _computed(walk, node)
+        elif node.op == "call_function":
             walk.values[node.name] = _step(walk, node)
     walk.layers = reaching(walk.layers, walk.values[outputs[0]])
+
+
+def _is_same_for_every_image(walk: Walk, node: Any) -> bool:
+    """Whether an operation reads constants alone, and draws nothing at random."""
+    if any(each.name not in walk.constants for each in node.all_input_nodes):
+        return False
+    return "nondeterministic_seeded" not in {tag.name for tag in getattr(node.target, "tags", ())}
+
+
+def _exact(tensor: Any) -> Any:
+    """A copy, which operations in place may change, in float64, so that nothing computed is rounded on the way."""
+    copy = tensor.detach().clone()
+    return copy.double() if copy.is_floating_point() else copy
+
+
+def _computed(walk: Walk, node: Any) -> Any:
+    """What an operation on constants gives, such as a weight of weight norm."""
+    import torch
+
+    if operation_of(node) == "_assert_tensor_metadata":
+        return None  # it speaks of the types that torch saw, not of float64
+    args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda each: walk.constants[each.name])
+    with torch.no_grad():
+        return node.target(*args, **kwargs)
 
 
 def _step(walk: Walk, node: Any) -> str:

@@ -78,14 +78,22 @@ def _add(walk: Walk, node: Any) -> str:
     first, second = node.args[:2]
     if first is second:
         return _affine(walk, node, first, 1.0 + _alpha(node), 0.0)
-    constant = walk.constant(second)
+    given, constant, turned = _beside(walk, node)
     if constant is not None:
-        return _affine(walk, node, first, 1.0, constant * _alpha(node))
+        return _affine(walk, node, given, *((_alpha(node), constant) if turned else (1.0, constant * _alpha(node))))
     if _alpha(node) != 1:
         raise refuse(node, "an add with a factor", "a factor in a conv's weights would do")
     if dims_of(first) != dims_of(second):
         raise refuse(node, f"an add of shapes {dims_of(first)} and {dims_of(second)}", "equal shapes would do")
     return walk.add(own_name(node, "add"), "add", [walk.source(first), walk.source(second)])
+
+
+def _beside(walk: Walk, node: Any) -> tuple[Any, Floats | float | None, bool]:
+    """Of two arguments a map, what stands beside it if that is a constant, and whether the constant comes first."""
+    first, second = node.args[:2]
+    if walk.is_constant(first):
+        return second, walk.constant(first), True
+    return first, walk.constant(second), False
 
 
 def _alpha(node: Any) -> float:
@@ -95,23 +103,31 @@ def _alpha(node: Any) -> float:
 
 
 def _sub(walk: Walk, node: Any) -> str:
-    constant = walk.constant(node.args[1])
+    given, constant, turned = _beside(walk, node)
     if constant is None:
         raise refuse(node, "a difference of two maps", "an add behind a conv with turned signs would do")
     if _alpha(node) != 1:
         raise refuse(node, "a difference with a factor", "one without would do")
-    turned = operation_of(node) == "rsub"
-    return _affine(walk, node, node.args[0], -1.0 if turned else 1.0, constant if turned else -constant)
+    turned ^= operation_of(node) == "rsub"
+    return _affine(walk, node, given, -1.0 if turned else 1.0, constant if turned else -constant)
+
+
+def _neg(walk: Walk, node: Any) -> str:
+    return _affine(walk, node, node.args[0], -1.0, 0.0)
 
 
 def _mul(walk: Walk, node: Any) -> str:
-    constant = walk.constant(node.args[1])
+    given, constant, turned = _beside(walk, node)
     if constant is None:
         what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
         raise refuse(node, what, "the network without it would do")
     if node.kwargs.get("rounding_mode"):
         raise refuse(node, f"a quotient of rounding_mode {node.kwargs['rounding_mode']}", "one without would do")
-    return _affine(walk, node, node.args[0], constant if operation_of(node) == "mul" else 1.0 / constant, 0.0)
+    if operation_of(node) == "mul":
+        return _affine(walk, node, given, constant, 0.0)
+    if turned:
+        raise refuse(node, "a quotient by a map", "a product by a number would do")
+    return _affine(walk, node, given, 1.0 / constant, 0.0)
 
 
 def _affine(walk: Walk, node: Any, source: Any, scale: Floats | float, shift: Floats | float) -> str:
@@ -192,6 +208,7 @@ HANDLERS: dict[str, Callable[[Walk, Any], str]] = {
     **dict.fromkeys((*_FUNCTIONS, "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"), _table),
     "add": _add,
     **dict.fromkeys(("sub", "rsub"), _sub),
+    "neg": _neg,
     **dict.fromkeys(("mul", "div"), _mul),
     "cat": _concat,
     "flatten": _flatten,

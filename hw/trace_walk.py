@@ -18,7 +18,11 @@ Floats = NDArray[np.float64]
 
 @dataclass
 class Walk:
-    """One pass over an exported graph; `values` maps its nodes to layers, `keys` its constants to their names."""
+    """One pass over an exported graph.
+
+    `values` maps its nodes to layers, `keys` its parameters and buffers to their names, `constants` these and what is
+    computed of them alone to torch's tensors.
+    """
 
     program: Any
     shape: Shape
@@ -26,6 +30,7 @@ class Walk:
     weights: dict[str, Floats] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
+    constants: dict[str, Any] = field(default_factory=dict)
 
     def source(self, argument: Any) -> str:
         """The layer behind a node's argument."""
@@ -37,25 +42,36 @@ class Walk:
         return name
 
     def array(self, argument: Any) -> Floats:
-        """The values of a parameter or a buffer, in float64."""
-        tensor = self.program.state_dict.get(self.keys.get(argument.name, ""))
+        """The values of a constant, in float64."""
+        tensor = self.constants.get(argument.name)
         if tensor is None:
             raise UnsupportedLayer(
-                f"layer {argument}: weights that are computed or not saved are not supported; "
-                f"a parameter or a persistent buffer would do"
+                f"layer {argument}: weights that are computed from the image are not supported; a parameter would do"
             )
         return tensor.detach().double().cpu().numpy()  # type: ignore[no-any-return]  # torch is untyped here
 
     def constant(self, argument: Any) -> Floats | float | None:
-        """A number, or one a channel from a parameter or buffer [1, channels, 1, 1]; None of all else."""
+        """A number, or one a channel from a constant [1, channels, 1, 1]; None of a map."""
+        if not self.is_constant(argument):
+            return None
         if not hasattr(argument, "meta"):
             return float(argument)
-        if argument.name not in self.keys:
-            return None
         dims = (1, 1, 1, 1, *dims_of(argument))[-4:]
         if dims != (1, dims[1], 1, 1):
-            return None
+            raise UnsupportedLayer(
+                f"layer {argument}: a constant of shape {dims_of(argument)} beside a map is not supported; "
+                f"a number, or one a channel (channels, 1, 1), would do"
+            )
         return self.array(argument).ravel()
+
+    def is_constant(self, argument: Any) -> bool:
+        """Whether it is the same for every image: a number, or made of parameters and buffers alone."""
+        return not hasattr(argument, "meta") or argument.name in self.constants
+
+    def layer_name(self, node: Any, weight: Any) -> str:
+        """A layer's name by that of its weight; by its module where the weight is computed."""
+        key = self.keys.get(weight.name)
+        return own_name(node, operation_of(node)) if key is None else key.removesuffix(".weight")
 
     def shape_of(self, name: str) -> Shape:
         """Output shape of a layer, or of the input."""

@@ -23,7 +23,7 @@ def _conv(walk: Walk, node: Any) -> str:
     kernel = Size(*filters.shape[2:])
     edges = _same(kernel) if padding == "same" else Padding() if padding == "valid" else symmetric(padding)
     name = walk.add(
-        walk.keys[weight.name].removesuffix(".weight"),
+        walk.layer_name(node, weight),
         "depthwise" if depthwise else "conv",
         [walk.source(node.args[0])],
         channels=0 if depthwise else filters.shape[0],
@@ -53,7 +53,7 @@ def _linear(walk: Walk, node: Any) -> str:
     matrix = walk.array(weight)
     shape = walk.shape_of(source)
     name = walk.add(
-        walk.keys[weight.name].removesuffix(".weight"),
+        walk.layer_name(node, weight),
         "conv",
         [source],
         channels=matrix.shape[0],

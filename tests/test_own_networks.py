@@ -8,6 +8,7 @@ from test_quantize import twin, values_of
 from test_rtl import expect_exact, needs
 from test_trace import agrees
 from torch import nn
+from torch.nn.utils import prune
 
 from hw.accelerator import Budget, LineEngine
 from hw.errors import PacemakerError
@@ -71,7 +72,30 @@ def shuffled(m, y):
     return m.b(y.view(1, 2, 2, 6, 8).transpose(1, 2).reshape(1, 4, 6, 8))
 
 
+def standardised():
+    """Filters that are shifted and scaled when they are used, as in networks without norms."""
+
+    def run(m, y):
+        w = m.w - m.w.mean((1, 2, 3), keepdim=True)
+        return F.conv2d(y, w / w.std((1, 2, 3), keepdim=True) * m.gain.exp()[:, None, None, None], padding=1)
+
+    return after(run, w=nn.Parameter(torch.randn(5, 4, 3, 3)), gain=nn.Parameter(torch.zeros(5) - 1))
+
+
 WORKS = {
+    "weight norm": lambda: nn.utils.parametrizations.weight_norm(conv(3, 4)),
+    "spectral norm": lambda: spread(nn.utils.parametrizations.spectral_norm(conv(4, 4))),
+    "pruned filters": lambda: spread(prune.l1_unstructured(conv(4, 4), "weight", 0.5)),
+    "filters that are computed": standardised,
+    "a constant first": lambda: after(
+        lambda m, y: 1.5 - m.p * (m.q[0] + (m.q.view(1, 4, 1, 1) - m.b(-y))),
+        b=conv(4, 4),
+        p=nn.Parameter(torch.rand(4, 1, 1)),
+        q=nn.Parameter(torch.rand(4)),
+    ),
+    "constants made in between": lambda: after(
+        lambda m, y: y * torch.tensor([0.5, 1.0, 2.0, 4.0]).view(4, 1, 1) + torch.ones(1)
+    ),
     "kernels that are not square": lambda: nn.Sequential(
         nn.Conv2d(3, 4, (1, 5), padding=(0, 2)),
         nn.ReLU(),
@@ -187,11 +211,28 @@ REFUSED = {
     ),
     "a constant": (
         lambda: after(lambda m, y: y + torch.ones(1, 4, 6, 8)),
-        "layer ones: ones is not supported; a parameter or a buffer would do",
+        (
+            "layer ones: a constant of shape (1, 4, 6, 8) beside a map is not supported; a number, or one a channel "
+            "(channels, 1, 1), would do"
+        ),
     ),
     "a map as parameter": (
         lambda: after(lambda m, y: y + m.p, p=nn.Parameter(torch.ones(1, 4, 6, 8))),
+        (
+            "layer p_p: a constant of shape (1, 4, 6, 8) beside a map is not supported; a number, or one a channel "
+            "(channels, 1, 1), would do"
+        ),
+    ),
+    "a constant in a concat": (
+        lambda: after(lambda m, y: torch.cat([y, m.p], 1), p=nn.Parameter(torch.ones(1, 4, 6, 8))),
         "layer p_p: a constant takes part where only layers can; fold it into a conv",
+    ),
+    "a quotient by a map": (
+        lambda: after(lambda m, y: 1 / y),
+        (
+            "layer reciprocal: reciprocal is not supported; only conv, batch norm, activations, add, concat, "
+            "pooling, mean, upsampling, flatten and linear are known"
+        ),
     ),
     "integers": (
         lambda: Own(lambda m, x: m.a(x.long().float()), a=conv(3, 4)),
@@ -206,13 +247,6 @@ REFUSED = {
         (
             "weights of one type are wanted, found were 0.bias of torch.float32, 1.bias of torch.float16; "
             "model.float() makes them alike"
-        ),
-    ),
-    "weight norm": (
-        lambda: nn.utils.parametrizations.weight_norm(conv(3, 4)),
-        (
-            "layer parametrizations.weight.0: _weight_norm is not supported; weights made permanent "
-            "(torch.nn.utils.parametrize.remove_parametrizations) would do"
         ),
     ),
     "padding by reflection": (

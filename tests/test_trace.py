@@ -458,9 +458,13 @@ def test_a_relu_behind_a_table_is_the_tables():
             "layer flat_norm: batch norm of a flattened map is not supported; batch norm before flatten would do",
         ),
         (
-            lambda m, x: F.conv2d(m.a(x), m.passing),
-            "layer b_passing: weights that are computed or not saved are not supported; "
-            "a parameter or a persistent buffer would do",
+            lambda m, x: F.conv2d(m.a(x), m.passing * m.a(x).mean()),
+            "layer mean: a mean over axes [] is not supported; "
+            "a mean over rows and columns, or over one with keepdim=True, would do",
+        ),
+        (
+            lambda m, x: F.conv2d(m.a(x), m.a(x)),
+            "layer conv2d_1: weights that are computed from the image are not supported; a parameter would do",
         ),
         (
             lambda m, x: torch.rsub(m.a(x), 3.0, alpha=2),
