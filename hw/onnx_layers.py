@@ -202,7 +202,8 @@ def _clip(walk: Walk, node: Any, given: Attributes) -> None:
     bounds = [given.get("min"), given.get("max")]
     for i, tensor in enumerate(node.input[1:3]):
         if tensor in walk.constants:
-            bounds[i] = float(walk.onnx.numpy_helper.to_array(walk.constants[tensor]))
+            bound = walk.onnx.numpy_helper.to_array(walk.constants[tensor])
+            bounds[i] = float(bound.item()) if bound.size == 1 else None
     low, high = bounds
     if low is None or high is None:
         raise refuse(node, "a Clip without two constant bounds", "two bounds, or a Relu, would do")

@@ -201,6 +201,7 @@ FUNCTIONS = [
     ([node("HardSwish", ["x"])], "hardswish"),
     ([node("Softplus", ["x"])], "softplus"),
     ([node("Clip", ["x", "low", "high"])], "clip:0:6"),
+    ([node("Clip", ["x", "low", "six"])], "clip:0:6"),
     ([node("Sigmoid", ["x"], "s"), node("Mul", ["x", "s"])], "silu"),
     ([node("Sigmoid", ["x"], "s"), node("Mul", ["s", "x"])], "silu"),
     ([node("HardSigmoid", ["x"], "s", alpha=1 / 6), node("Mul", ["x", "s"])], "hardswish"),
@@ -209,7 +210,7 @@ FUNCTIONS = [
 
 @pytest.mark.parametrize(("nodes", "function"), FUNCTIONS)
 def test_activations_are_tables(tmp_path, nodes, function):
-    weights = {"low": np.float32(0), "high": np.float32(6)}
+    weights = {"low": np.float32(0), "high": np.float32(6), "six": np.array([6], np.float32)}
     found = read(model(tmp_path, nodes, Shape(2, 2, 1), weights, opset=20))
     assert [(layer.kind, layer.function, layer.inputs) for layer in found.layers] == [("table", function, ("input",))]
 
@@ -266,6 +267,7 @@ REFUSED = [
     (node("Elu", ["x"], name="e", alpha=float("inf")), "layer e: Elu (function elu:inf: behind elu one finite number"),
     (node("Sin", ["x"], name="s"), "layer s: Sin is not supported; known are Conv, Gemm, "),
     (node("HardSigmoid", ["x"], name="h"), "layer h: HardSigmoid of alpha 0.2 and beta 0.5 is not supported; alpha 1"),
+    (node("Clip", ["x", "low", "six"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),
     (node("Clip", ["x", "low"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),
     (node("Clip", ["x", "low", "low"], name="c"), "layer c: a Clip (function clip:0:0: a lower bound below the upper "),
     (node("Mul", ["x", "x"], name="m"), "layer m: a Mul is not supported; x times its own Sigmoid (a SiLU) is known; "),
@@ -294,6 +296,7 @@ def test_what_no_machine_executes_is_named(tmp_path, refused, sentence):
         "v": weight(3, 7),
         "low": np.float32(0),
         "some": some,
+        "six": np.array([6, 7], np.float32),
     }
     path = model(tmp_path, [refused], Shape(4, 4, 2), weights)
     with pytest.raises(UnsupportedLayer, match=f"^{re.escape(sentence)}"):
