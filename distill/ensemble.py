@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from distill.filters import Plan, check_word, plan_of
-from hw.errors import BadInput
+from distill.filters import Plan, plan_of
+from hw.errors import BadInput, check_word
 
 MIXED = ("split", "sum", "alternate", "early", "late")
 """Pacemakers that are one trained network; each is a kind of `filters.plan_of`."""

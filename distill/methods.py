@@ -11,8 +11,7 @@ from torch import Tensor
 
 from distill import losses
 from distill.ensemble import MIXED, PARTS
-from distill.filters import check_word
-from hw.errors import BadInput
+from hw.errors import BadInput, check_word
 
 STAGE_KINDS = ("full", *MIXED, "row", "ensemble")
 METHODS = ("kd", "dkd")

@@ -7,9 +7,8 @@ student's gain is measured against the latter, and it chooses the head.
 from collections.abc import Iterable, Mapping, Sequence
 
 from distill.ensemble import COMMITTEES, MIXED, PACEMAKERS
-from distill.filters import check_word
 from distill.methods import Method, Phase, Stage, check_method, check_positive, check_range
-from hw.errors import BadInput
+from hw.errors import BadInput, check_word
 
 SCHEDULES = ("teacher", "pacemaker", "joint", "sequential", "dense")
 STARTS = ("scratch", "middle", "row")

@@ -12,13 +12,13 @@ from pathlib import Path
 import msgspec
 
 from distill.data import DataSpec
-from distill.filters import HEADS, ROW_POLICIES, STEMS, check_word
+from distill.filters import HEADS, ROW_POLICIES, STEMS
 from distill.methods import Stage as Stage
 from distill.methods import check_positive, check_range
 from distill.networks import NetworkSpec
 from distill.plans import Chain, written_out
 from distill.precision import PRECISIONS
-from hw.errors import BadInput, did_you_mean
+from hw.errors import BadInput, check_word, did_you_mean
 from hw.files import read_yaml, to_json
 
 SCHEDULES = ("onecycle", "cosine", "steps")

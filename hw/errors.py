@@ -88,3 +88,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """`did_you_mean`, or where nothing is near, all that is known."""
     names = list(known)
     return did_you_mean(name, names) or f"; known are {', '.join(names)}"
+
+
+def check_word(what: str, found: str, wanted: tuple[str, ...]) -> None:
+    """Demand one of a few words.
+
+    Raises:
+        BadInput: names what was found, what is wanted and, where one is near, the word that was meant.
+    """
+    if found not in wanted:
+        raise BadInput(
+            f"{what} {found!r} is unknown; wanted is one of {', '.join(wanted)}{did_you_mean(found, wanted)}"
+        )

@@ -16,11 +16,10 @@ import msgspec
 from distill import checkpoint, parallel
 from distill import data as data_sets
 from distill.data import DataSpec
-from distill.filters import check_word
 from distill.networks import FAMILIES, NetworkSpec
 from distill.plans import ALONE, TEACHER, Chain, stages_of
 from distill.recipe import Recipe, Stage, StudentSpec, ancestry
-from hw.errors import BadInput, UnsupportedLayer
+from hw.errors import BadInput, UnsupportedLayer, check_word
 from reports import students
 from reports.candidate import Curve
 from reports.sweep import pool
