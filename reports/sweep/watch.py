@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 
 from reports.sweep import columns
 from reports.sweep.points import Progress as Points
@@ -79,8 +80,8 @@ class Watch:
 def watching(console: Console) -> Iterator[Watch]:
     """Show bars while the block runs."""
     shown: tuple[ProgressColumn, ...] = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("{task.description}", table_column=Column(no_wrap=False)),  # else it hides the time left
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
