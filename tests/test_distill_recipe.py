@@ -1,3 +1,6 @@
+import csv
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -278,3 +281,14 @@ def test_a_recipe_survives_json_with_phases_and_chains():
     student = Stage("x", "row", phases=(Phase(1 / 3, {"teacher": 0.1}), Phase(2 / 3, {"teacher": 0.7})))
     recipe = make(TEACHER, CE, student)
     assert msgspec.json.decode(msgspec.json.encode(recipe), type=Recipe) == recipe
+
+
+STUDY = Path(__file__).parents[1] / "docs" / "study"
+
+
+@pytest.mark.parametrize("path", sorted(STUDY.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_studys_recipes_have_the_stages_of_their_results(path):
+    made = recipes.load(str(path))
+    if path.with_suffix(".csv").is_file():
+        with path.with_suffix(".csv").open(newline="") as file:
+            assert {row["stage"] for row in csv.DictReader(file)} == {stage.name for stage in made.stages}
