@@ -159,6 +159,11 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 "add one or give one head"
             )
 
+    def again(self, stage: Stage) -> bool:
+        """Whether an earlier stage differs from it in its name alone, and so in its seed: a member of an ensemble."""
+        earlier = self.stages[: self.stages.index(stage)]
+        return any(msgspec.structs.replace(other, name=stage.name) == stage for other in earlier)
+
     def stage(self, name: str) -> Stage:
         """The stage of this name.
 

@@ -59,7 +59,7 @@ def read_json(path: Path, record: type[Record]) -> Record:
     Raises:
         BadInput: not readable, not JSON, or not of the record's form.
     """
-    return _decode(path, lambda text: msgspec.json.decode(text, type=record))
+    return _decode(path, lambda text: msgspec.json.decode(text.decode(), type=record))
 
 
 def read_yaml(path: Path, record: type[Record]) -> Record:

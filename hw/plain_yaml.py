@@ -17,6 +17,7 @@ LONGEST_VALUE = 10_000
 """Characters of a key or value: a number of base 60, which YAML has, takes time by the square of its length."""
 MOST_VALUES = 100_000
 """Keys, values, lists and mappings; those behind an alias count wherever it stands."""
+_TOO_DEEP = f"lists and mappings more than {DEEPEST} deep were found"
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -46,8 +47,9 @@ def check(text: bytes) -> None:
     """
     try:
         _walk(yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if "nesting depth" in str(error):  # libyaml looks ahead, and has a limit of its own
+            raise BadInput(_TOO_DEEP) from None
 
 
 def _walk(events: Iterator[yaml.Event]) -> None:
@@ -77,7 +79,7 @@ def _walk(events: Iterator[yaml.Event]) -> None:
             values = 0
         total += values
         if len(open_ones) - 1 + depth > DEEPEST:
-            raise BadInput(f"lists and mappings more than {DEEPEST} deep were found")
+            raise BadInput(_TOO_DEEP)
         if total > MOST_VALUES:
             raise BadInput(f"line {line}: more than {MOST_VALUES} values up to here, those behind aliases counted")
 

@@ -54,8 +54,11 @@ def baselines(recipe: "Recipe") -> tuple[str, ...]:
 
 
 def against_baselines(recipe: "Recipe", accuracies: Mapping[str, Sequence[float]]) -> tuple[Paired, ...]:
-    """Every student of a recipe against its baselines; `accuracies` by stage, one a seed in the same order."""
-    students = [stage.name for stage in recipe.stages if stage.kind == "row"]
+    """Every student of a recipe against its baselines; `accuracies` by stage, one a seed in the same order.
+
+    Members of an ensemble that are a baseline once more, from other weights, are left out.
+    """
+    students = [stage.name for stage in recipe.stages if stage.kind == "row" and not recipe.again(stage)]
     return tuple(
         paired(name, baseline, accuracies[name], accuracies[baseline])
         for baseline in baselines(recipe)

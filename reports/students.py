@@ -75,13 +75,13 @@ def check_traceable(recipe: Recipe) -> None:
 
 
 def best_student(recipe: Recipe, folder: Path) -> Stage:
-    """The 1xN stage with the best mean validation accuracy; the first in a tie.
+    """The 1xN stage with the best mean validation accuracy; the first in a tie. Repeated ones are no choice.
 
     Raises:
         BadInput: the recipe has no 1xN stage.
     """
     validation = outcome(folder).validation
-    students = [stage for stage in recipe.stages if stage.kind == "row"]
+    students = [stage for stage in recipe.stages if stage.kind == "row" and not recipe.again(stage)]
     if not students:
         raise BadInput(f"recipe {recipe.name}: it has no stage of kind row, and so no student to quantise")
     return max(students, key=lambda stage: fmean(validation[stage.name]))

@@ -85,7 +85,7 @@ def test_a_right_file_is_read(form, tmp_path):
         ('{"name": "a", "inner": {"dep', "Input data was truncated"),
         ('{"name": "a",, }', "JSON is malformed: object keys must be strings (byte 13)"),
         ('{"name": "a", "inner": {"depth": 1}} x', "JSON is malformed: trailing characters (byte 38)"),
-        (b'{"name": "\xff"}', "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        (b'{"name": "\xff"}', "'utf-8' codec can't decode byte 0xff in position 10: invalid start byte"),
     ],
 )
 def test_broken_json_is_told_in_a_sentence(text, sentence, tmp_path):

@@ -30,7 +30,7 @@ BASE = Recipe(
 )
 DESIGNS = (
     Design(family="plain", depth=5, pacemaker="none", bits=8).plain,
-    Design(family="plain", depth=5, pacemaker="logits", bits=4).plain,
+    Design(family="plain", depth=5, pacemaker="logits", students=1, bits=4).plain,
 )
 
 

@@ -46,7 +46,7 @@ TRAINED = """
 name: trained
 networks:
   recipe: tiny.yaml
-  axes: {rows: [skip, keep], pacemaker: [none, logits], bits: [8, 4]}
+  axes: {rows: [skip, keep], pacemaker: [none, logits], students: [1], bits: [8, 4]}
   teachers: true
 machines:
   - {kind: pipeline, axes: {macs: [64, 128, 256]}}
