@@ -135,8 +135,15 @@ def _computed(walk: Walk, node: Any) -> Any:
     if operation_of(node) == "_assert_tensor_metadata":
         return None  # it speaks of the types that torch saw, not of float64
     args, kwargs = torch.fx.node.map_arg((node.args, node.kwargs), lambda each: walk.constants[each.name])
-    with torch.no_grad():
-        return node.target(*args, **kwargs)
+    try:
+        with torch.no_grad():
+            made = node.target(*args, **kwargs)
+    except RuntimeError as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise refuse(
+            node, f"{operation_of(node)} of constants ({first_line})", "its result as a parameter would do"
+        ) from None
+    return made.double() if torch.is_tensor(made) and made.is_floating_point() else made
 
 
 def _step(walk: Walk, node: Any) -> str:

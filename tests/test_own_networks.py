@@ -93,6 +93,9 @@ WORKS = {
         p=nn.Parameter(torch.rand(4, 1, 1)),
         q=nn.Parameter(torch.rand(4)),
     ),
+    "constants of two types": lambda: after(
+        lambda m, y: y * (m.p @ torch.ones(4, dtype=m.p.dtype)).view(4, 1, 1), p=nn.Parameter(torch.rand(4, 4))
+    ),
     "constants made in between": lambda: after(
         lambda m, y: y * torch.tensor([0.5, 1.0, 2.0, 4.0]).view(4, 1, 1) + torch.ones(1)
     ),
