@@ -72,7 +72,7 @@ def converted(name: str, conv: nn.Conv2d, kind: str, n: int | None) -> nn.Module
     row = _row_geometry(name, conv, n)
     if kind == "row" and row == _geometry(conv):
         return conv
-    _check_plain(name, conv)
+    check_plain(name, conv, "made 1xN")
     if kind == "row":
         return _remade(conv, row)
     _check_side_by_side(name, conv, kind)
@@ -145,7 +145,7 @@ def averaging(name: str, conv: nn.Conv2d) -> RowMeanConv2d:
     Raises:
         BadInput: it does more than `nn.Conv2d` does.
     """
-    _check_plain(name, conv)
+    check_plain(name, conv, "made 1xN")
     made = RowMeanConv2d(
         conv.in_channels,
         conv.out_channels,
@@ -162,12 +162,26 @@ def averaging(name: str, conv: nn.Conv2d) -> RowMeanConv2d:
     return made
 
 
-def _check_plain(name: str, conv: nn.Conv2d) -> None:
-    """What cannot be made anew from its sizes alone would lose what it does beside."""
+def check_plain(name: str, conv: nn.Conv2d, made: str) -> None:
+    """Refuse a convolution that made anew from its sizes would lose what it does beside.
+
+    Raises:
+        BadInput: it is a subclass with a forward pass of its own, or knows no sizes yet.
+    """
     same = type(conv).forward is nn.Conv2d.forward and type(conv)._conv_forward is nn.Conv2d._conv_forward
     if isinstance(conv, nn.LazyConv2d) or not same:
         cure = "show it an image first" if isinstance(conv, nn.LazyConv2d) else "put an nn.Conv2d in its place"
-        raise BadInput(f"{name}: it is a {type(conv).__name__}, which cannot be made 1xN; {cure}")
+        raise BadInput(f"{name}: it is a {type(conv).__name__}, which cannot be {made}; {cure}")
+
+
+def check_weight(name: str, conv: nn.Conv2d) -> None:
+    """Refuse a convolution whose weight is no parameter.
+
+    Raises:
+        BadInput: it is computed, by hooks or by a parametrisation.
+    """
+    if "weight" not in conv._parameters:
+        raise BadInput(f"{name}: its weight is computed from other tensors; make weight norm or pruning permanent")
 
 
 def loses_rows(conv: nn.Conv2d) -> bool:

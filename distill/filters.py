@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import nn
 
-from distill.convolutions import KINDS, averaging, converted, loses_rows, pair
+from distill.convolutions import KINDS, averaging, check_weight, converted, loses_rows, pair
 from distill.networks import DataShape, GlobalHead, RowHead
 from hw.errors import BadInput, check_word, did_you_mean
 
@@ -50,12 +50,25 @@ def convert(
     for what, found, wanted in (("rows", rows, ROW_POLICIES), ("head", head, HEADS)):
         check_word(what, found, wanted)
     _check_weights(model)
-    converted = _replace_convolutions(copy.deepcopy(model), plan, n)
+    converted = _replace_convolutions(copied(model), plan, n)
     if rows != "skip":
         converted = _change_row_strides(converted, rows)
     if head == "rows":
         converted = _know_rows(converted, data_shape)
     return converted
+
+
+def copied(model: nn.Module) -> nn.Module:
+    """A copy of `model`.
+
+    Raises:
+        BadInput: torch cannot copy it: it holds a tensor that a computation left behind, as weight norm by hooks does.
+    """
+    try:
+        return copy.deepcopy(model)
+    except (RuntimeError, TypeError) as error:
+        cure = "make weight norm or pruning permanent, and keep no tensor of a computation in a module"
+        raise BadInput(f"network: it cannot be copied ({str(error).split(' at the moment')[0]}); {cure}") from error
 
 
 def on_the_fly(
@@ -142,8 +155,7 @@ def _put(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
 def _check_weights(model: nn.Module) -> None:
     """A weight that is computed (weight norm, pruning) would be lost, or cannot even be copied."""
     for name, conv in _convolutions(model):
-        if "weight" not in conv._parameters:
-            raise BadInput(f"{name}: its weight is computed from other tensors; make weight norm or pruning permanent")
+        check_weight(name, conv)
 
 
 def _change_row_strides(model: nn.Module, rows: str) -> nn.Module:

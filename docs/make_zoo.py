@@ -153,7 +153,7 @@ def _refused(model: Any, size: int) -> str:
 
 
 def _changed(model: Any) -> tuple[Any, list[str]]:
-    """Nothing for squeeze-and-excitation, plain convs for grouped ones."""
+    """Nothing for squeeze-and-excitation, plain convs for standardised and for grouped ones."""
     from torch import nn
 
     from distill.dense import dense
@@ -168,10 +168,26 @@ def _changed(model: Any) -> tuple[Any, list[str]]:
         model.set_submodule(name, nn.Identity())
     if gates:
         changed.append("no squeeze-and-excitation")
+    standardised = [
+        (name, part) for name, part in model.named_modules() if type(part).__name__.startswith("ScaledStdConv2d")
+    ]
+    for name, conv in standardised:
+        model.set_submodule(name, _plain(conv))
+    if standardised:
+        changed.append("plain convs for standardised ones")
     if any(_grouped(part) for part in model.modules()):
         model = dense(model)
         changed.append("grouped convs written dense")
     return model, changed
+
+
+def _plain(conv: Any) -> Any:
+    """A conv of the same sizes that pads by half a kernel."""
+    from torch import nn
+
+    half = tuple(size // 2 for size in conv.kernel_size)
+    sizes = conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, half, conv.dilation, conv.groups
+    return nn.Conv2d(*sizes, bias=conv.bias is not None)
 
 
 def _grouped(part: Any) -> bool:

@@ -87,7 +87,7 @@ def screen(
                 busiest[point] = max(busiest[point], max(work, inputs * copy[point]))
         pixels_out = layers[count - 1, L_OUTPUTS]
         for point in range(points):
-            latency[start + point] = max(last[count, point] + 1, first[count, point] + pixels_out)
+            latency[start + point] = last[count, point] + 1  # it makes a pixel an ii, so the sink never lags
             interval[start + point] = max(busiest[point], pixels_out)
             multipliers[start + point] = macs[point]
     return -1

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from distill.dense import dense
+from hw.errors import BadInput
 from hw.network import Shape
 from hw.trace import trace
 
@@ -61,3 +62,44 @@ def test_what_was_refused_is_traced():
     model = nn.Sequential(nn.Conv2d(4, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 8, 3, dilation=2))
     network = trace(dense(model), Shape(12, 12, 4), "net").network
     assert [layer.kernel for layer in network.layers] == [(3, 3), (5, 5)]
+
+
+def test_a_weight_that_is_computed_is_taken_as_it_is():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Conv2d(4, 6, 3, groups=2)))
+    model[0].parametrizations.weight.original0.data *= 3
+    x = torch.randn(1, 4, 5, 5)
+    written = dense(model)
+    assert type(written[0]) is nn.Conv2d
+    assert torch.allclose(written(x), model(x), atol=1e-5)
+
+
+COMPUTED = "its weight is computed from other tensors; make weight norm or pruning permanent"
+
+
+class Scaled(nn.Conv2d):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+def test_what_would_lose_something_is_refused():
+    assert dense(nn.Sequential(Scaled(4, 4, 3)))[0].groups == 1
+    for conv, sentence in (
+        (Scaled(4, 4, 3, groups=2), "it is a Scaled, which cannot be written out; put an nn.Conv2d in its place"),
+        (nn.LazyConv2d(4, 3, dilation=2), "it is a LazyConv2d, which cannot be written out; show it an image first"),
+        (nn.utils.spectral_norm(nn.Conv2d(4, 4, 3, groups=2)), COMPUTED),
+    ):
+        with pytest.raises(BadInput) as error:
+            dense(nn.Sequential(conv))
+        assert str(error.value) == f"0: {sentence}"
+
+
+def test_what_torch_cannot_copy_is_refused():
+    kept = nn.Sequential(nn.Conv2d(4, 4, 3, groups=2))
+    kept.tensor = 2 * kept[0].weight
+    with pytest.raises(BadInput) as error:
+        dense(kept)
+    assert str(error.value) == (
+        "network: it cannot be copied (Only Tensors created explicitly by the user (graph leaves) support the deepcopy "
+        "protocol); make weight norm or pruning permanent, and keep no tensor of a computation in a module"
+    )

@@ -3,10 +3,12 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from distill.kernels_norm import moments
 from distill.networks import wrn
 from distill.norm import BatchNorm2d
 
@@ -160,3 +162,20 @@ def test_gradients_are_nearer_to_float64_than_torchs_in_channels_last() -> None:
     wrong = [(steps(kind, False, x, gradient)[1].double() - right).norm() / right.norm() for kind in (norm, single)]
     assert wrong[0] < 1e-5
     assert wrong[1] > 5 * wrong[0]
+
+
+def test_where_a_value_is_at_the_corner_of_the_relu_there_is_no_gradient() -> None:
+    norm = BatchNorm2d(1)
+    x = torch.tensor([-1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)  # by its mean of 0 the second one is exactly at the corner
+    gradient = torch.tensor([1.0, 100.0, 2.0]).reshape(3, 1, 1, 1)
+    twin = as_torch(norm)
+    ours, theirs = steps(norm, True, x, gradient), steps(twin, True, x.double(), gradient.double())
+    assert close(ours[1], theirs[1])
+    assert norm.bias.grad is not None
+    assert norm.bias.grad.item() == 2
+
+
+def test_moments_of_one_row() -> None:
+    mean, variance = np.empty(2), np.empty(2)
+    moments(np.array([[3, -4]], np.float32), 64, mean, variance)
+    assert (mean.tolist(), variance.tolist()) == ([3, -4], [0, 0])

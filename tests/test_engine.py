@@ -233,6 +233,18 @@ def test_line_memory_of_mixed_bits_is_between_that_of_one_width(seed: int) -> No
     assert narrow.cycles_by_cause["compute"] == mixed.cycles_by_cause["compute"] == wide.cycles_by_cause["compute"]
 
 
+def test_a_map_that_four_small_ones_read_from_dram_by_hand() -> None:
+    heads = [Layer(name, "conv", ("a",), 1, Size(6, 5)) for name in "bcde"]
+    joined = Layer("joined", "concat", tuple("bcde"))
+    network = Network("fan", Shape(6, 5, 1), (conv("a", INPUT, 2, 1, 1), *heads, joined))
+    # A whole map of a is 60 bytes, the result of a head one. In 61 bytes that of the last head stays, nobody else's: a
+    # head after it would hold the map, its own result and that. With four bytes more all stay.
+    tight = simulated(network, schedule="layer_by_layer", line_memory_bytes=61).dram_bytes
+    assert (tight["lines_in"], tight["spills_out"], tight["spills_in"]) == (6 * 5, 60 + 3, 4 * 60 + 3)
+    roomy = simulated(network, schedule="layer_by_layer", line_memory_bytes=65).dram_bytes
+    assert (roomy["lines_in"], roomy["spills_out"], roomy["spills_in"]) == (6 * 5, 0, 0)
+
+
 def test_row_filters_keep_the_row_at_hand_and_no_other() -> None:
     rows = Network("rows", Shape(4, 5, 2), (conv("a", INPUT, 3, 1, 3), conv("b", "a", 1, 1, 3)))
     # A row of the frame (10) and one of a (15), then one of a and one of the result (5).

@@ -45,6 +45,22 @@ def test_lanes_of_other_depths_and_cycles_run_each_for_itself(name):
     assert len({tuple(ends) for ends in alone}) == 5
 
 
+def test_random_machines_side_by_side_are_what_each_is_alone():
+    ran = 0
+    for seed in range(30):
+        network, rng = random_network(seed), np.random.default_rng(seed)
+        packed = pack(network, random_pipeline(seed + 7, network), 2)
+        if lanes.finishes(packed, 2, packed.timing)[0, 0] < 0:
+            continue  # a deadlock: deeper FIFOs alone are sure to run on
+        many = [np.repeat(cycles, 4, axis=1) for cycles in packed.timing]
+        timing = Timing(*(cycles + rng.integers(0, 4, cycles.shape) * (cycles > 0) for cycles in many[:-1]), many[-1])
+        timing.depth[:, 1:] += rng.integers(0, 9, timing.depth[:, 1:].shape)
+        alone = [lanes.finishes(packed, 2, lanes.of_lanes(timing, slice(k, k + 1)))[:, 0].tolist() for k in range(4)]
+        assert lanes.finishes(packed, 2, timing).T.tolist() == alone
+        ran += len({tuple(ends) for ends in alone}) > 1
+    assert ran > 10
+
+
 def test_a_ring_is_much_shorter_than_a_run():
     given = preset("wrn-40-4-1x3")
     network = executed(given)

@@ -9,6 +9,7 @@ from random_networks import random_network
 from hw.accelerator import Fifo, Pipeline
 from hw.errors import BadInput, Deadlock
 from sim import bounds, screening
+from sim.kernels_screening import BLOCK
 from sim.packing import sink_edge
 from sim.pipeline import multipliers, stamps
 
@@ -64,14 +65,26 @@ def test_more_points_than_a_thread_takes_at_a_time():
     assert (all_at_once.latency_cycles[-5:] == last.latency_cycles).all()
 
 
-def test_a_point_beyond_the_options_is_told():
+def test_points_of_several_blocks_are_those_of_each():
     network = random_network(3)
     space = screening.space(network)
-    points = points_of(space, 0, 4)
-    points[2, 1] = len(space.options[1])
+    points = points_of(space, 1, 2 * BLOCK + 5)
+    found = screening.screen(space, points)
+    alone = [screening.screen(space, points[i : i + 1]) for i in range(len(points))]
+    assert found.latency_cycles.tolist() == [int(each.latency_cycles[0]) for each in alone]
+    assert found.interval_cycles.tolist() == [int(each.interval_cycles[0]) for each in alone]
+    assert found.multipliers.tolist() == [int(each.multipliers[0]) for each in alone]
+
+
+@pytest.mark.parametrize("bad", [2, BLOCK + 2])
+def test_a_point_beyond_the_options_is_told(bad):
+    network = random_network(3)
+    space = screening.space(network)
+    points = points_of(space, 0, BLOCK + 4)
+    points[bad, 1] = len(space.options[1])
     layer = network.layers[1].name
     sentence = f"layer {layer}: it has {len(space.options[1])} foldings; a point asks for one beyond them"
     with pytest.raises(BadInput, match=f"^{re.escape(sentence)}$"):
         screening.screen(space, points)
-    with pytest.raises(BadInput, match=r"^points: shape \(4, 1\) was found, \(points, \d+\) is wanted$"):
+    with pytest.raises(BadInput, match=rf"^points: shape \({BLOCK + 4}, 1\) was found, \(points, \d+\) is wanted$"):
         screening.screen(space, points[:, :1])
