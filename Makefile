@@ -32,12 +32,13 @@ test-base:
 	$(BASE_VENV)/bin/pip install --quiet . hypothesis pytest
 	$(BASE_VENV)/bin/pytest -m "not slow" $(BASE_TESTS)
 
-# TESTS="tests/test_fixed.py tests/test_files.py" measures a part.
+# TESTS="tests/test_fixed.py tests/test_files.py" measures a part. Two tests that limit the size of files fail here, for
+# coverage writes a file too; figures are made all the same.
 TESTS ?=
 coverage: $(VENV)/.installed-dev
 	mkdir -p build/coverage
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m "not slow" -n $(WORKERS) $(TESTS)
+	-$(BIN)/coverage run -m pytest -m "not slow" -n $(WORKERS) $(TESTS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report

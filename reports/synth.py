@@ -203,14 +203,13 @@ def _layer_rows(
 
 def show(console: Console, report: Report) -> None:
     """The report as a table, and below it what there is to say."""
-    table = Table(title=f"{report.machine} for {report.family}", title_justify="left")
+    table = Table(box=None, header_style="bold", title=f"{report.machine} for {report.family}", title_justify="left")
     table.add_column("layer")
     for name in ("LUT", "FF", "DSP", "BRAM18"):
         table.add_column(name, justify="right")
         table.add_column("est.", justify="right", style="dim")
     for row in report.layers:
         table.add_row(row.name, *_cells(row.synthesis, row.estimate))
-    table.add_section()
     whole = None if report.measured is None else Counts(**report.measured.counts)
     table.add_row("all", *_cells(whole, Counts(**report.estimated.counts)))
     console.print(table)

@@ -136,6 +136,7 @@ class Node:
     inputs: list[Stream]
     outputs: list[Stream]
     gate: Sequence[int] | None = None
+    releases: Sequence[int] = ()
     issuing: int = 0
     finished: int = 0
     starts: list[int] = field(default_factory=list)
@@ -147,6 +148,8 @@ class Node:
     def may_start(self, cycle: int) -> bool:
         """Whether it is free and unfinished, its inputs are ready and all its outputs have a slot."""
         if self.issuing or len(self.starts) == self.total or not self.awake(cycle):
+            return False
+        if self.releases and cycle < self.releases[len(self.starts)]:
             return False
         return all(self._ready(stream) for stream in self.inputs) and all(stream.has_slot for stream in self.outputs)
 
@@ -187,11 +190,13 @@ def run(
     frames: int = 1,
     valid: Sequence[int] = (),
     ready: Sequence[int] = (),
+    releases: Sequence[int] = (),
     limit: int = 1_000_000,
 ) -> Trace:
     """Step the machine until all pixels are through, or nothing moves any more.
 
     `valid` and `ready` say for each cycle whether the source has a word and the sink takes one; later, always.
+    `releases`, if there are any, are the cycles before which the source has not got each pixel.
 
     Raises:
         TimeoutError: neither has happened after `limit` cycles.
@@ -199,8 +204,9 @@ def run(
     streams = _streams(network, pipeline)
     nodes = _nodes(network, pipeline, streams, frames)
     nodes[0].gate, nodes[-1].gate = valid, ready
+    nodes[0].releases = releases
     for cycle in range(limit):
-        if not _step(cycle, nodes) and cycle > max(len(valid), len(ready)):
+        if not _step(cycle, nodes) and cycle > max(len(valid), len(ready), *releases[-1:]):
             return _trace(nodes, streams, frames)
     raise TimeoutError(f"{network.name}: not through after {limit} cycles")
 

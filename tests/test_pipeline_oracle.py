@@ -1,6 +1,7 @@
 """`sim.pipeline.stamps` against a machine stepped cycle by cycle, and both against cycles worked out by hand."""
 
 import re
+from dataclasses import replace
 from random import Random
 
 import msgspec
@@ -11,7 +12,7 @@ from random_networks import random_network, random_pipeline
 
 from hw.accelerator import Engine, Fifo, Pipeline
 from hw.errors import Deadlock
-from hw.network import Layer, Network, Padding, Shape, Size
+from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from sim.pipeline import ALWAYS, Handshakes, stamps
 
 SEEDS = range(240)
@@ -19,7 +20,8 @@ SEEDS = range(240)
 
 def expect_equal(network: Network, pipeline: Pipeline, frames: int, handshakes: Handshakes = ALWAYS) -> Trace:
     """Every stamp of the simulator is the oracle's, or both stop at an edge that is full."""
-    trace = run(network, pipeline, frames, list(handshakes.valid), list(handshakes.ready))
+    ends = (list(map(int, side)) for side in (handshakes.valid, handshakes.ready, handshakes.releases))
+    trace = run(network, pipeline, frames, *ends)
     if trace.deadlock:
         with pytest.raises(Deadlock) as stopped:
             stamps(network, pipeline, frames, handshakes)
@@ -53,6 +55,15 @@ def test_stamps_equal_the_oracles_where_source_and_sink_pause(seed: int) -> None
     bits = [[int(rng.random() < share) for _ in range(rng.randint(1, 600))] for share in (rng.random(), rng.random())]
     handshakes = Handshakes(*(np.array(side, np.int64) for side in bits))
     expect_equal(network, random_pipeline(seed, network), 1 + seed % 3, handshakes)
+
+
+@pytest.mark.parametrize("seed", range(400, 460))
+def test_stamps_equal_the_oracles_where_pixels_come_late(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    network = random_network(seed)
+    frames = 1 + seed % 3
+    releases = np.cumsum(rng.integers(0, 1 + seed % 17, frames * network.shapes[INPUT].pixels))
+    expect_equal(network, random_pipeline(seed, network), frames, replace(ALWAYS, releases=releases))
 
 
 def test_the_random_machines_cover_what_they_are_for() -> None:
