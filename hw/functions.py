@@ -86,6 +86,10 @@ _FUNCTIONS: dict[str, _Function] = {
 }
 
 
+GATED = {"sigmoid": "silu", "hardsigmoid": "hardswish"}
+"""What a value times its own function is."""
+
+
 def word(name: str, *parameters: float) -> str:
     """A function's word: its name and its parameters, each as short as it can be told exactly.
 

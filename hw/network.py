@@ -255,6 +255,9 @@ def _check_sizes(network: Network) -> None:
 
 def _check_graph(network: Network) -> None:
     seen = {INPUT}
+    for layer in network.layers:
+        if layer.name in (INPUT, OUTPUT):
+            raise BadInput(f"layer {layer.name}: the name stands for an end of every network; another is wanted")
     later = {layer.name for layer in network.layers}
     for layer in network.layers:
         if layer.name in seen:

@@ -25,11 +25,27 @@ def read(path: Path) -> Network:
     data = read_bytes(path)
     try:
         model = onnx.load_model_from_string(data)
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(_without_files(onnx, model))
     except Exception as error:
         first_line = " ".join(str(error).split())[:200]
         raise BadInput(f"{path}: not a valid ONNX model ({type(error).__name__}: {first_line})") from error
     return _network(Walk(path, onnx, model.graph))
+
+
+def _without_files(onnx: Any, model: Any) -> Any:
+    """The model with weights that lie in files beside it as inputs: nobody wants their numbers."""
+    checked = type(model)()
+    checked.CopyFrom(model)
+    given = {value.name for value in checked.graph.input}
+    for number in reversed(range(len(model.graph.initializer))):
+        array = model.graph.initializer[number]
+        if array.data_location == onnx.TensorProto.EXTERNAL:
+            del checked.graph.initializer[number]
+            array.ClearField("external_data")  # so that nothing that is asked for its numbers opens a file
+            if array.name not in given:
+                dims = list(array.dims)
+                checked.graph.input.append(onnx.helper.make_tensor_value_info(array.name, array.data_type, dims))
+    return checked
 
 
 def _network(walk: Walk) -> Network:

@@ -92,13 +92,15 @@ def _add(walk: Walk, node: Any, given: Attributes) -> None:
         walk.add(node, "add", inputs=[walk.source(node, 0), walk.source(node, 1)])
         return
     place = 1 if node.input[0] == constant else 0
+    _check_constant(walk, node, constant)
     source = walk.source(node, place)
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
     layer = None if index is None else walk.layers[index]
     takes = layer is not None and layer.convolves and not layer.bias and not layer.relu
     takes = takes and math.prod(walk.size(constant) or ()) in (1, walk.shape(source).channels)
     if index is None or not takes or not walk.alone(node.input[place]):
-        raise refuse(node, "an add of a constant", "fold it into a conv's bias")
+        walk.add(node, "affine", inputs=(source,))
+        return
     walk.layers[index] = msgspec.structs.replace(walk.layers[index], bias=True)
     walk.values[node.output[0]] = source
 
@@ -112,9 +114,33 @@ def _concat(walk: Walk, node: Any, given: Attributes) -> None:
 def _pool(walk: Walk, node: Any, given: Attributes) -> None:
     kind: Kind = "max" if node.op_type == "MaxPool" else "mean"
     kernel, stride = Size(*given["kernel_shape"]), Size(*given.get("strides", (1, 1)))
-    if given.get("ceil_mode", 0) or any(rate != 1 for rate in given.get("dilations", ())):
-        raise refuse(node, "pooling with ceil_mode or dilation", "plain pooling would do")
-    walk.add(node, kind, kernel=kernel, stride=stride, padding=_padding(walk, node, given, kernel, stride))
+    if any(rate != 1 for rate in given.get("dilations", ())):
+        raise refuse(node, "pooling with dilation", "plain pooling would do")
+    padding = _padding(walk, node, given, kernel, stride)
+    if given.get("ceil_mode", 0):
+        padding = _hanging_over(walk, node, kernel, stride, padding)
+        if kind == "mean":
+            raise refuse(node, "average pooling with ceil_mode", "plain pooling would do")
+    if kind == "mean" and any(padding):
+        if not given.get("count_include_pad", 0):
+            raise refuse(node, "average pooling that leaves out its padding", "count_include_pad=1 would do")
+        kind = "depthwise" if walk.shape(walk.source(node, 0)).channels > 1 else "conv"
+    channels = {"channels": 1} if kind == "conv" else {}
+    walk.add(node, kind, kernel=kernel, stride=stride, padding=padding, **channels)
+
+
+def _hanging_over(walk: Walk, node: Any, kernel: Size, stride: Size, padding: Padding) -> Padding:
+    """Padding with what the last windows need below and to the right; a window begins before its padding does."""
+    shape = walk.shape(walk.source(node, 0))
+    ends = []
+    for extent, size, step, before, after in (
+        (shape.rows, kernel.rows, stride.rows, padding.top, padding.bottom),
+        (shape.cols, kernel.cols, stride.cols, padding.left, padding.right),
+    ):
+        windows = -(-(extent + before + after - size) // step) + 1
+        windows -= (windows - 1) * step >= extent + before
+        ends.append(max(after, (windows - 1) * step + size - extent - before))
+    return Padding(padding.top, ends[0], padding.left, ends[1])
 
 
 def _global_pool(walk: Walk, node: Any, given: Attributes) -> None:
@@ -184,13 +210,37 @@ def _table(walk: Walk, node: Any, given: Attributes) -> None:
     walk.add(node, "table", function=word)
 
 
-def _gated(walk: Walk, node: Any, given: Attributes) -> None:
+def _check_constant(walk: Walk, node: Any, constant: str) -> None:
+    """A constant beside a map must be a number or one a channel."""
+    size = walk.size(constant) or ()
+    channels = math.prod(size)
+    place = -3 if len(size) > 2 or math.prod(size[-2:]) == 1 else -1  # (channels, 1, 1), or beside a list
+    if channels != 1 and (len(size) < -place or size[place] != channels):
+        what = f"{node.op_type} of a constant of shape {size}"
+        raise refuse(node, what, "a number, or one a channel (channels, 1, 1), would do")
+
+
+def _scaled(walk: Walk, node: Any, given: Attributes) -> None:
+    """A product, quotient or difference with a number, or one a channel; a product of a map and its own function."""
+    constant = next((place for place, name in enumerate(node.input) if name in walk.constants), None)
+    if constant is None and node.op_type == "Mul":
+        _gated(walk, node)
+    elif constant is None:
+        raise refuse(node, f"a {node.op_type} of two maps", "an add behind a conv, or a product by a number, would do")
+    elif node.op_type == "Div" and constant == 0:
+        raise refuse(node, "a Div by a map", "a product by a number would do")
+    else:
+        _check_constant(walk, node, node.input[constant])
+        walk.add(node, "affine", inputs=(walk.source(node, 1 - constant),))
+
+
+def _gated(walk: Walk, node: Any) -> None:
     """X times its own sigmoid, as exporters write a SiLU, or its own hard sigmoid: a hard swish."""
     names = [walk.values.get(tensor) for tensor in node.input]
     for source, gate in (names, names[::-1]):
         layer = next((layer for layer in walk.layers if layer.name == gate), None)
         if layer is not None and source is not None and layer.inputs == (source,):
-            word = {"sigmoid": "silu", "hardsigmoid": "hardswish"}.get(layer.function)
+            word = functions.GATED.get(layer.function)
             if word is not None and not layer.relu:
                 walk.add(node, "table", inputs=(source,), function=word)
                 return
@@ -244,7 +294,27 @@ def _resize(walk: Walk, node: Any, given: Attributes) -> None:
 
 
 def _pass(walk: Walk, node: Any, given: Attributes) -> None:
-    walk.values[node.output[0]] = walk.source(node, 0)
+    if node.input[0] in walk.constants:
+        walk.constants[node.output[0]] = walk.constants[node.input[0]]
+    else:
+        walk.values[node.output[0]] = walk.source(node, 0)
+
+
+def _cast(walk: Walk, node: Any, given: Attributes) -> None:
+    """To another type of real numbers: nothing."""
+    types = walk.onnx.TensorProto
+    if given.get("to") not in (types.FLOAT, types.FLOAT16, types.BFLOAT16, types.DOUBLE):
+        raise refuse(node, "a Cast to other than real numbers", "real numbers throughout would do")
+    _pass(walk, node, given)
+
+
+def _squeeze(walk: Walk, node: Any, given: Attributes) -> None:
+    """Rows and columns of which there is one."""
+    axes = {axis % 4 for axis in _axes(walk, node, given)}
+    shape = walk.shape(walk.source(node, 0))
+    if not axes or not axes <= {2, 3} or (2 in axes and shape.rows > 1) or (3 in axes and shape.cols > 1):
+        raise refuse(node, f"a Squeeze of the axes {sorted(axes)} of a map of {tuple(shape)}", "a Flatten would do")
+    _pass(walk, node, given)
 
 
 HANDLERS: dict[str, Callable[[Walk, Any, Attributes], None]] = {
@@ -268,7 +338,9 @@ HANDLERS: dict[str, Callable[[Walk, Any, Attributes], None]] = {
     "Identity": _pass,
     **dict.fromkeys(("LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Softplus"), _table),
     "Clip": _clip,
-    "Mul": _gated,
+    **dict.fromkeys(("Mul", "Div", "Sub"), _scaled),
+    "Cast": _cast,
+    "Squeeze": _squeeze,
     "Resize": _resize,
     "Upsample": _resize,
 }

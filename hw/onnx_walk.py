@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hw.errors import UnsupportedLayer
-from hw.network import INPUT, Kind, Layer, Network, Shape
+from hw.errors import UnsupportedLayer, readable
+from hw.network import INPUT, OUTPUT, Kind, Layer, Network, Shape
 
 Attributes = Mapping[str, Any]
 
@@ -32,7 +32,7 @@ class Walk:
 
     def add(self, node: Any, kind: Kind, **fields: Any) -> None:
         """A layer under the node's name, or its output's if it has none."""
-        taken = {layer.name for layer in self.layers} | {INPUT}
+        taken = {layer.name for layer in self.layers} | {INPUT, OUTPUT}
         base = name = name_of(node)
         count = 2
         while name in taken:
@@ -87,9 +87,9 @@ class Walk:
 
 
 def name_of(node: Any) -> str:
-    """A node's name, or its output's if it has none, with dots for slashes."""
+    """A node's name, or its output's if it has none, with dots for slashes and what can be printed."""
     text = node.name or node.output[0]
-    return str(text).strip("/").replace("/", ".") or str(node.op_type)
+    return readable(str(text).strip("/").replace("/", ".")) or str(node.op_type)
 
 
 def refuse(node: Any, what: str, cure: str) -> UnsupportedLayer:

@@ -4,7 +4,9 @@ Axes are told by their names from here on: torch's [batch, channels, rows, cols]
 filters [outputs, inputs, rows, cols] become (rows, cols, inputs, outputs).
 """
 
+import io
 import warnings
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ import numpy as np
 from hw import trace_maps, trace_windows
 from hw.errors import BadInput, UnsupportedLayer, need
 from hw.network import INPUT, Network, Shape
+from hw.trace_in_place import check_in_place, needed
 from hw.trace_walk import Floats, Walk, operation_of, reaching, refuse
 
 _HANDLERS = {**trace_windows.HANDLERS, **trace_maps.HANDLERS}
@@ -28,7 +31,6 @@ _CURES = {
     **dict.fromkeys(("_upsample_bilinear2d_aa", "_upsample_bicubic2d_aa"), _NEAREST),
     **dict.fromkeys(("conv_transpose2d", "pixel_shuffle"), f"{_NEAREST} with a conv behind it"),
     "conv3d": "a conv of two dimensions would do",
-    **dict.fromkeys(("pad", "constant_pad_nd"), "the padding of the conv or pool behind it would do"),
     **dict.fromkeys(("adaptive_max_pool2d", "amax"), "nn.MaxPool2d with the whole map as its kernel would do"),
     "sum": "a mean would do",
     **dict.fromkeys(("matmul", "einsum"), "a linear layer would do"),
@@ -37,7 +39,8 @@ _CURES = {
     **dict.fromkeys(
         ("permute", "transpose"), "channels, rows and columns keep their order here; a 1x1 conv mixes channels"
     ),
-    **dict.fromkeys(("chunk", "split", "split_with_sizes", "slice", "narrow", "select"), "a 1x1 conv picks channels"),
+    **dict.fromkeys(("chunk", "split", "split_with_sizes"), "a 1x1 conv picks channels"),
+    **dict.fromkeys(("slice", "narrow", "select"), "a 1x1 conv picks channels, one with a stride pixels"),
     **dict.fromkeys(("randn", "rand"), "a parameter or a buffer would do"),
 }
 """What would do instead, by the name of an operation that has no handler."""
@@ -56,18 +59,20 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
 
     Raises:
         UnsupportedLayer: an operation that no machine here executes; its name and what would do instead.
-        BadInput: torch cannot export the module, or a weight is not finite.
+        BadInput: no module or no shape, torch cannot export the module, its weights are not there or not finite.
     """
     torch = need("torch", "distill", "tracing a torch module")
-    numbers = _numbers(model, torch)
+    _check_arguments(model, shape, name, torch)
+    numbers, device = _numbers(model, torch)
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
-        with warnings.catch_warnings():
+        # Without gradients throughout, a part that switches them off is no part of its own; what torch prints of a
+        # graph that it cannot export is for its own developers.
+        image = torch.zeros(1, shape.channels, shape.rows, shape.cols, dtype=numbers, device=device)
+        with warnings.catch_warnings(), torch.no_grad(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
-            program = torch.export.export(
-                model, (torch.zeros(1, shape.channels, shape.rows, shape.cols, dtype=numbers),)
-            )
+            program = torch.export.export(model, (image,))
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
         raise BadInput(f"network {name}: torch cannot export it ({type(error).__name__}: {first_line})") from error
@@ -75,15 +80,31 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
         for part, mode in modes.items():
             part.training = mode
     walk = Walk(program, shape)
-    _run(walk)
+    _run(walk, name)
     for key, values in walk.weights.items():
         if not np.isfinite(values).all():
             raise BadInput(f"layer {key.rpartition('.')[0]}: {key} holds NaN or infinity; train it again")
     return Traced(Network(name, shape, tuple(walk.layers)), walk.weights)
 
 
-def _numbers(model: Any, torch: Any) -> Any:
-    """The type of a module's weights, in which it wants its image; float32 where it has none."""
+def _check_arguments(model: Any, shape: Any, name: str, torch: Any) -> None:
+    if not isinstance(model, torch.nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        told = f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
+        raise BadInput(f"network {name}: {told} was found; a torch.nn.Module is wanted, as Python wrote it")
+    if not isinstance(shape, Shape) or not all(type(size) is int and size > 0 for size in shape):
+        raise BadInput(
+            f"network {name}: the shape {shape!r} was found; hw.network.Shape(rows, cols, channels) is wanted"
+        )
+    for key, tensor in (*model.named_parameters(), *model.named_buffers()):
+        layer = key.rpartition(".")[0] or key
+        if torch.nn.parameter.is_lazy(tensor):
+            raise BadInput(f"layer {layer}: its sizes are not known yet; show the module an image first")
+        if tensor.is_meta:
+            raise BadInput(f"layer {layer}: its weights are on the device meta, without values; load them first")
+
+
+def _numbers(model: Any, torch: Any) -> tuple[Any, Any]:
+    """Type and device of a module's weights, in which it wants its image; float32 on the CPU where it has none."""
     found = {tensor.dtype: name for name, tensor in model.named_parameters()}
     for dtype, name in found.items():
         if not dtype.is_floating_point:
@@ -92,10 +113,11 @@ def _numbers(model: Any, torch: Any) -> Any:
     if len(found) > 1:
         several = ", ".join(f"{name} of {dtype}" for dtype, name in found.items())
         raise BadInput(f"weights of one type are wanted, found were {several}; model.float() makes them alike")
-    return next(iter(found), torch.float32)
+    device = next((tensor.device for tensor in (*model.parameters(), *model.buffers())), "cpu")
+    return next(iter(found), torch.float32), device
 
 
-def _run(walk: Walk) -> None:
+def _run(walk: Walk, name: str) -> None:
     """From the graph's nodes to the layers that its output needs."""
     signature = walk.program.graph_signature
     named = signature.inputs_to_parameters, signature.inputs_to_buffers, signature.inputs_to_lifted_tensor_constants
@@ -105,13 +127,21 @@ def _run(walk: Walk) -> None:
     inputs = list(signature.user_inputs)
     outputs = list(signature.user_outputs)
     if len(inputs) != 1 or len(outputs) != 1:
-        raise UnsupportedLayer(f"{len(inputs)} inputs and {len(outputs)} outputs were found, one of each is wanted")
+        raise UnsupportedLayer(
+            f"network {name}: {len(inputs)} inputs and {len(outputs)} outputs were found, one of each is wanted"
+        )
     walk.values[inputs[0]] = INPUT
+    check_in_place(walk.program.graph)
+    wanted = needed(walk.program.graph)
     for node in walk.program.graph.nodes:
+        if node not in wanted:
+            continue
         if node.op == "call_function" and _is_same_for_every_image(walk, node):
             walk.constants[node.name] = _computed(walk, node)
         elif node.op == "call_function":
             walk.values[node.name] = _step(walk, node)
+    if outputs[0] not in walk.values:
+        raise BadInput(f"network {name}: its output is the same for every image; one that depends on it is wanted")
     walk.layers = reaching(walk.layers, walk.values[outputs[0]])
 
 
@@ -124,7 +154,7 @@ def _is_same_for_every_image(walk: Walk, node: Any) -> bool:
 
 def _exact(tensor: Any) -> Any:
     """A copy, which operations in place may change, in float64, so that nothing computed is rounded on the way."""
-    copy = tensor.detach().clone()
+    copy = tensor.detach().cpu().clone()
     return copy.double() if copy.is_floating_point() else copy
 
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from hw import functions
 from hw.errors import BadInput
-from hw.trace_walk import Floats, Walk, args_of, dims_of, operation_of, own_name, refuse
+from hw.network import Padding
+from hw.trace_walk import Floats, Walk, added, args_of, dims_of, operation_of, own_name, refuse
 
 _AFTER_FLATTEN = ("linear", "dropout", "relu")
 
@@ -20,8 +21,12 @@ def _relu(walk: Walk, node: Any) -> str:
     if index is not None and _read_alone(walk, node.args[0]):
         walk.layers[index] = msgspec.structs.replace(walk.layers[index], relu=True)
         return name
-    channels = walk.shape_of(name).channels
-    identity = walk.add(own_name(node, "relu"), "affine", [name], relu=True)
+    return _identity(walk, own_name(node, "relu"), name, relu=True)
+
+
+def _identity(walk: Walk, name: str, source: str, *, relu: bool = False) -> str:
+    channels = walk.shape_of(source).channels
+    identity = walk.add(name, "affine", [source], relu=relu)
     walk.weights |= {f"{identity}.weight": np.ones(channels), f"{identity}.bias": np.zeros(channels)}
     return identity
 
@@ -76,11 +81,11 @@ def _clip(node: Any) -> str:
 def _add(walk: Walk, node: Any) -> str:
     """Of two maps; of a map and a number, or a number a channel; of a map and itself."""
     first, second = node.args[:2]
-    if first is second:
-        return _affine(walk, node, first, 1.0 + _alpha(node), 0.0)
     given, constant, turned = _beside(walk, node)
     if constant is not None:
         return _affine(walk, node, given, *((_alpha(node), constant) if turned else (1.0, constant * _alpha(node))))
+    if walk.source(first) == walk.source(second) and dims_of(first) == dims_of(second):
+        return _affine(walk, node, first, 1.0 + _alpha(node), 0.0)
     if _alpha(node) != 1:
         raise refuse(node, "an add with a factor", "a factor in a conv's weights would do")
     if dims_of(first) != dims_of(second):
@@ -92,8 +97,8 @@ def _beside(walk: Walk, node: Any) -> tuple[Any, Floats | float | None, bool]:
     """Of two arguments a map, what stands beside it if that is a constant, and whether the constant comes first."""
     first, second = node.args[:2]
     if walk.is_constant(first):
-        return second, walk.constant(first), True
-    return first, walk.constant(second), False
+        return second, walk.constant(first, second), True
+    return first, walk.constant(second, first), False
 
 
 def _alpha(node: Any) -> float:
@@ -119,15 +124,29 @@ def _neg(walk: Walk, node: Any) -> str:
 def _mul(walk: Walk, node: Any) -> str:
     given, constant, turned = _beside(walk, node)
     if constant is None:
-        what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
-        raise refuse(node, what, "the network without it would do")
+        return _gated(walk, node)
     if node.kwargs.get("rounding_mode"):
         raise refuse(node, f"a quotient of rounding_mode {node.kwargs['rounding_mode']}", "one without would do")
     if operation_of(node) == "mul":
         return _affine(walk, node, given, constant, 0.0)
     if turned:
         raise refuse(node, "a quotient by a map", "a product by a number would do")
+    if not np.all(constant):
+        raise refuse(node, "a quotient by 0", "another number would do")
     return _affine(walk, node, given, 1.0 / constant, 0.0)
+
+
+def _gated(walk: Walk, node: Any) -> str:
+    """A map times its own sigmoid is a SiLU, times its own hard sigmoid a hard swish."""
+    names = [walk.values.get(getattr(argument, "name", "")) for argument in node.args[:2]]
+    for source, gate in (names, names[::-1]):
+        layer = next((layer for layer in walk.layers if layer.name == gate), None)
+        if operation_of(node) == "mul" and layer is not None and layer.inputs == (source,) and not layer.relu:
+            word = functions.GATED.get(layer.function)
+            if word is not None:
+                return walk.add(own_name(node, word), "table", layer.inputs, function=word)
+    what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
+    raise refuse(node, what, "the network without it would do; a SiLU written as x times sigmoid(x) is known")
 
 
 def _affine(walk: Walk, node: Any, source: Any, scale: Floats | float, shift: Floats | float) -> str:
@@ -148,7 +167,11 @@ def _concat(walk: Walk, node: Any) -> str:
         raise refuse(node, f"a concat along axis {axis}", "a concat of channels (axis 1) would do")
     if len(node.args[0]) == 1:
         return walk.source(node.args[0][0])
-    return walk.add(own_name(node, "concat"), "concat", [walk.source(part) for part in node.args[0]])
+    sources: list[str] = []
+    for part in node.args[0]:
+        source = walk.source(part)  # one that is there already comes again through an identity
+        sources.append(_identity(walk, own_name(node, "copy"), source) if source in sources else source)
+    return walk.add(own_name(node, "concat"), "concat", sources)
 
 
 def _pass(walk: Walk, node: Any) -> str:
@@ -169,6 +192,22 @@ def _to(walk: Walk, node: Any) -> str:
     return walk.source(node.args[0])
 
 
+def _pad(walk: Walk, node: Any) -> str:
+    """Zeros around a map that convs alone read become their padding."""
+    sides, mode, value = args_of(node, [], "constant", 0)
+    if operation_of(node) == "constant_pad_nd":
+        mode, value = "constant", args_of(node, [], 0)[1]
+    cure = "zeros around a map that convs alone read would do, or the padding of the pool behind it"
+    if mode != "constant" or value or len(sides) > 4 or min(sides, default=0) < 0:
+        told = f"{mode} {value}" if mode == "constant" and value else mode
+        raise refuse(node, f"padding {list(sides)} by {told}", cure)
+    if any(operation_of(user) not in ("conv2d", "pad", "constant_pad_nd") for user in node.users):
+        raise refuse(node, f"padding {list(sides)} before other than a conv", cure)
+    left, right, top, bottom = (*sides, 0, 0, 0, 0)[:4]
+    walk.pads[node.name] = added(walk.pads.get(node.args[0].name), Padding(top, bottom, left, right))
+    return walk.source(node.args[0])
+
+
 def _flatten(walk: Walk, node: Any) -> str:
     start, end = args_of(node, 0, -1)
     dims = dims_of(node.args[0])
@@ -180,6 +219,8 @@ def _flatten(walk: Walk, node: Any) -> str:
 def _reshape(walk: Walk, node: Any) -> str:
     """One that flattens the whole map, or takes away axes of one, and nothing else."""
     before, after = dims_of(node.args[0]), dims_of(node)
+    if after == before[: len(after)] and len(after) > 1 and set(before[len(after) :]) <= {1}:
+        return walk.source(node.args[0])
     if len(after) != 2 or after[0] != before[0]:
         cure = "flatten(1) would do; channels that are shuffled want a 1x1 conv"
         raise refuse(node, f"{operation_of(node)} from {before} to {after}", cure)
@@ -187,10 +228,11 @@ def _reshape(walk: Walk, node: Any) -> str:
 
 
 def _flattened(walk: Walk, node: Any) -> str:
-    dims = dims_of(node.args[0])
+    if set(dims_of(node.args[0])[2:]) <= {1}:
+        return walk.source(node.args[0])
     for user in node.users:
-        if len(dims) > 2 and operation_of(user) not in _AFTER_FLATTEN and user.op == "call_function":
-            raise refuse(user, f"{user.target} after flatten", "a linear layer or the end would do")
+        if operation_of(user) not in _AFTER_FLATTEN and user.op == "call_function":
+            raise refuse(user, f"{operation_of(user)} after flatten", "a linear layer or the end would do")
     return walk.source(node.args[0])
 
 
@@ -205,6 +247,7 @@ _FUNCTIONS: dict[str, Callable[[Any], str]] = {
 }
 HANDLERS: dict[str, Callable[[Walk, Any], str]] = {
     "relu": _relu,
+    **dict.fromkeys(("pad", "constant_pad_nd"), _pad),
     **dict.fromkeys((*_FUNCTIONS, "sigmoid", "tanh", "silu", "hardsigmoid", "hardswish"), _table),
     "add": _add,
     **dict.fromkeys(("sub", "rsub"), _sub),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hw.errors import UnsupportedLayer
-from hw.network import INPUT, Kind, Layer, Network, Padding, Shape, Size
+from hw.errors import UnsupportedLayer, readable
+from hw.network import INPUT, OUTPUT, Kind, Layer, Network, Padding, Shape, Size
 
 Floats = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ class Walk:
     """One pass over an exported graph.
 
     `values` maps its nodes to layers, `keys` its parameters and buffers to their names, `constants` these and what is
-    computed of them alone to torch's tensors.
+    computed of them alone to torch's tensors, `pads` those that pad a map for the convs behind them to how.
     """
 
     program: Any
@@ -31,6 +31,7 @@ class Walk:
     values: dict[str, str] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
+    pads: dict[str, Padding] = field(default_factory=dict)
 
     def source(self, argument: Any) -> str:
         """The layer behind a node's argument."""
@@ -50,17 +51,20 @@ class Walk:
             )
         return tensor.detach().double().cpu().numpy()  # type: ignore[no-any-return]  # torch is untyped here
 
-    def constant(self, argument: Any) -> Floats | float | None:
-        """A number, or one a channel from a constant [1, channels, 1, 1]; None of a map."""
+    def constant(self, argument: Any, beside: Any) -> Floats | float | None:
+        """A number, or one a channel from a constant [1, channels, 1, 1] `beside` a map; None of a map."""
         if not self.is_constant(argument):
             return None
-        if not hasattr(argument, "meta"):
-            return float(argument)
-        dims = (1, 1, 1, 1, *dims_of(argument))[-4:]
-        if dims != (1, dims[1], 1, 1):
+        value = self.constants[argument.name] if hasattr(argument, "meta") else argument
+        if not hasattr(value, "shape"):
+            return float(value)
+        axes = len(dims_of(beside))
+        dims = (*[1] * axes, *value.shape)[-axes:]
+        if dims != (1, dims[1], *[1] * (axes - 2)) or value.ndim > axes or dims[1] not in (1, dims_of(beside)[1]):
+            wanted = "(channels,)" if axes == 2 else "(channels, 1, 1)"
             raise UnsupportedLayer(
-                f"layer {argument}: a constant of shape {dims_of(argument)} beside a map is not supported; "
-                f"a number, or one a channel (channels, 1, 1), would do"
+                f"layer {argument}: a constant of shape {tuple(value.shape)} beside a map is not supported; "
+                f"a number, or one a channel {wanted}, would do"
             )
         return self.array(argument).ravel()
 
@@ -81,10 +85,11 @@ class Walk:
 
     def add(self, name: str, kind: Kind, inputs: Sequence[str], **fields: Any) -> str:
         """A layer under this name, or one with a number behind it if that is taken; the name that it got."""
-        taken = {layer.name for layer in self.layers} | {INPUT}
-        unique, count = name, 2
+        taken = {layer.name for layer in self.layers} | {INPUT, OUTPUT}
+        base = unique = readable(name)
+        count = 2
         while unique in taken:
-            unique, count = f"{name}.{count}", count + 1
+            unique, count = f"{base}.{count}", count + 1
         self.layers.append(Layer(unique, kind, tuple(inputs), **fields))
         return unique
 
@@ -138,6 +143,11 @@ def symmetric(value: Any) -> Padding:
     """Padding alike on both sides, of torch's one number or two."""
     size = size_of(value)
     return Padding(size.rows, size.rows, size.cols, size.cols)
+
+
+def added(first: Padding | None, second: Padding) -> Padding:
+    """Padding around padding."""
+    return second if first is None else Padding(*(a + b for a, b in zip(first, second, strict=True)))
 
 
 def refuse(node: Any, what: str, cure: str) -> UnsupportedLayer:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from hw.network import Padding, Size
-from hw.trace_walk import Walk, args_of, dims_of, own_name, path_of, refuse, size_of, symmetric
+from hw.trace_walk import Walk, added, args_of, dims_of, own_name, path_of, refuse, size_of, symmetric
 
 _DENSE = "distill.dense.dense(model) makes it a plain conv with zeros between its weights"
 
@@ -21,7 +21,8 @@ def _conv(walk: Walk, node: Any) -> str:
         channels = f"{groups * filters.shape[1]} to {filters.shape[0]} channels"
         raise refuse(node, f"a conv of {groups} groups from {channels}", _DENSE)
     kernel = Size(*filters.shape[2:])
-    edges = _same(kernel) if padding == "same" else Padding() if padding == "valid" else symmetric(padding)
+    own = _same(kernel) if padding == "same" else Padding() if padding == "valid" else symmetric(padding)
+    edges = added(walk.pads.get(node.args[0].name), own)
     name = walk.add(
         walk.layer_name(node, weight),
         "depthwise" if depthwise else "conv",

@@ -8,7 +8,7 @@ from random_networks import random_network
 
 from hw.errors import BadInput
 from hw.files import read_json, write_json
-from hw.network import INPUT, Edge, Layer, Network, Padding, Shape, Size
+from hw.network import INPUT, OUTPUT, Edge, Layer, Network, Padding, Shape, Size
 
 SEEDS = range(120)
 
@@ -168,9 +168,14 @@ def test_sizes_below_1_are_refused(fields, found):
     assert refusal(conv("a", **fields)) == f"layer a: {found} were found; {wanted}"
 
 
-@pytest.mark.parametrize("name", ["a", INPUT])
-def test_a_name_that_is_there_twice_is_refused(name):
-    sentence = f"layer {name}: the name is there twice; every layer wants its own"
+def test_a_name_that_is_there_twice_is_refused():
+    sentence = "layer a: the name is there twice; every layer wants its own"
+    assert refusal(conv("a"), conv("a", "a")) == sentence
+
+
+@pytest.mark.parametrize("name", [INPUT, OUTPUT])
+def test_the_name_of_an_end_is_refused(name):
+    sentence = f"layer {name}: the name stands for an end of every network; another is wanted"
     assert refusal(conv("a"), conv(name, "a")) == sentence
 
 

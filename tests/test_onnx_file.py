@@ -151,7 +151,7 @@ def test_a_relu_behind_another_name_of_what_others_read_is_a_layer_too(tmp_path)
 
 
 @pytest.mark.parametrize("between", [[], ["Relu"]])
-def test_a_bias_that_comes_too_late_for_its_product_is_refused(tmp_path, between):
+def test_a_bias_that_comes_too_late_for_its_product_is_a_layer(tmp_path, between):
     weights = {"w": weight(4, 5), "b": weight(5)}
     nodes = [
         node("Flatten", ["x"], "flat"),
@@ -162,15 +162,72 @@ def test_a_bias_that_comes_too_late_for_its_product_is_refused(tmp_path, between
     ]
     if between:  # alone behind a ReLU, or read by another too
         nodes[-1] = node("Identity", ["biased"])
-    with pytest.raises(UnsupportedLayer, match=r"^layer late: an add of a constant is not supported"):
-        read(model(tmp_path, nodes, Shape(1, 1, 4), weights))
+    found = read(model(tmp_path, nodes, Shape(1, 1, 4), weights))
+    assert [(layer.name, layer.kind) for layer in found.layers][:2] == [("dense", "conv"), ("late", "affine")]
 
 
 def test_a_number_a_pixel_is_no_bias(tmp_path):
     nodes = [node("Conv", ["x", "w"], "y", "c"), node("Add", ["y", "b"], "out", "late")]
     path = model(tmp_path, nodes, Shape(2, 3, 1), {"w": weight(4, 1, 1, 1), "b": weight(1, 4, 2, 3)})
-    with pytest.raises(UnsupportedLayer, match=r"^layer late: an add of a constant is not supported"):
+    sentence = r"^layer late: Add of a constant of shape \(1, 4, 2, 3\) is not supported; a number, or one a channel "
+    with pytest.raises(UnsupportedLayer, match=sentence):
         read(path)
+
+
+def test_maps_are_scaled_and_shifted_by_numbers_of_channels(tmp_path):
+    weights = {"mean": weight(1, 3, 1, 1), "deviation": weight(3, 1, 1), "two": np.float32(2), "w": weight(4, 3, 1, 1)}
+    nodes = [
+        node("Sub", ["x", "mean"], "a", "centre"),
+        node("Div", ["a", "deviation"], "b", "scale"),
+        node("Mul", ["two", "b"], "c", "twice"),
+        node("Cast", ["c"], "real", to=1),
+        node("Identity", ["w"], "same"),
+        node("Conv", ["real", "same"], "y", "c"),
+        node("Add", ["y", "two"], "z", "bias"),
+        node("Relu", ["z"], "r"),
+        node("Add", ["r", "two"], "s", "late"),
+        node("GlobalAveragePool", ["s"], "m", "mean"),
+        node("Squeeze", ["m"], "out", axes=[2, 3]),
+    ]
+    path = model(tmp_path, nodes, Shape(4, 5, 3), weights, opset=11)
+    found = [(layer.name, layer.kind, layer.bias) for layer in read(path).layers]
+    affine = [(name, "affine", False) for name in ("centre", "scale", "twice", "late")]
+    assert found == [*affine[:3], ("c", "conv", True), affine[3], ("mean", "mean", False)]
+
+
+@pytest.mark.parametrize("extent", range(3, 12))
+def test_last_windows_that_hang_over_are_counted_as_onnx_counts_them(tmp_path, extent):
+    given = {"kernel_shape": [3, 2], "strides": [2, 3], "pads": [1, 0, 0, 1], "ceil_mode": 1}
+    found = read(model(tmp_path, [node("MaxPool", ["x"], **given)], Shape(extent, extent + 1, 2), {}))
+    x = np.zeros((1, 2, extent, extent + 1), np.float32)
+    (got,) = ReferenceEvaluator(str(tmp_path / "net.onnx")).run(None, {"x": x})
+    assert got.shape[2:] == found.shapes[found.output.name][:2]
+
+
+@pytest.mark.parametrize(("channels", "kind"), [(1, "conv"), (2, "depthwise")])
+def test_a_mean_that_counts_its_padding_is_a_conv_of_equal_weights(tmp_path, channels, kind):
+    pool = node("AveragePool", ["x"], name="m", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
+    (layer,) = read(model(tmp_path, [pool], Shape(4, 5, channels), {})).layers
+    assert (layer.kind, layer.padding) == (kind, Padding(1, 1, 1, 1))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_weights_in_a_file_beside_it_are_not_read(tmp_path, monkeypatch, kept):
+    nodes = [node("Conv", ["x", "w"], "y", "c"), node("Relu", ["y"], "out")]
+    path = model(tmp_path, nodes, Shape(4, 5, 2), {"w": weight(64, 2, 3, 3)})
+    folder = tmp_path / "beside"
+    folder.mkdir()
+    onnx.save_model(onnx.load(path), folder / "net.onnx", save_as_external_data=True, location="net.data")
+    if not kept:
+        (folder / "net.data").unlink()
+    monkeypatch.chdir(tmp_path)
+    assert read(folder / "net.onnx") == read(path)
+
+
+def test_names_can_be_printed_and_stand_for_no_end(tmp_path):
+    nodes = [node("Tanh", ["x"], "y", "a\x1b[31m\n"), node("Tanh", ["y"], "out", "output")]
+    found = read(model(tmp_path, nodes, Shape(4, 5, 2), {}))
+    assert [layer.name for layer in found.layers] == [r"a\x1b[31m\n", "output.2"]
 
 
 @pytest.mark.parametrize(("filters", "group", "found"), [((4, 1, 3, 3), 4, 4), ((4, 5, 3, 3), 1, 5)])
@@ -279,7 +336,18 @@ REFUSED = [
         node("Conv", ["x", "w"], name="c", dilations=[2, 1]),
         "layer c: a dilated conv is not supported; a larger kernel ",
     ),
-    (node("Add", ["x", "w"], name="a"), "layer a: an add of a constant is not supported; fold it into a conv's bias"),
+    (
+        node("Add", ["x", "w"], name="a"),
+        "layer a: Add of a constant of shape (2, 1, 1, 1) is not supported; a number, or ",
+    ),
+    (node("Div", ["six", "x"], name="q"), "layer q: a Div by a map is not supported; a product by a number would do"),
+    (node("Sub", ["x", "x"], name="s"), "layer s: a Sub of two maps is not supported; an add behind a conv, or a "),
+    (node("Cast", ["x"], name="c", to=6), "layer c: a Cast to other than real numbers is not supported; real "),
+    (node("Squeeze", ["x"], name="q"), "layer q: a Squeeze of the axes [] of a map of (4, 4, 2) is not supported; a "),
+    (
+        node("AveragePool", ["x"], name="p", kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
+        "layer p: average pooling that leaves out its padding is not supported; count_include_pad=1 would do",
+    ),
     (node("Concat", ["x", "x"], name="k", axis=2), "layer k: a concat along axis 2 is not supported; a concat of "),
     (node("Gemm", ["x", "v"], name="d", transB=1), "layer d: a dense layer of 7 inputs on a map of 4x4x2 is not "),
 ]

@@ -1,5 +1,7 @@
 """Modules as strangers write them: each is traced and equals torch in every execution, or is refused in a sentence."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -68,6 +70,12 @@ def gate():
     return after(lambda m, y: y * F.relu(m.up(y.mean((2, 3), keepdim=True))), up=nn.Conv2d(4, 4, 1))
 
 
+def scripted():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(nn.Sequential(conv(3, 4)))
+
+
 def shuffled(m, y):
     return m.b(y.view(1, 2, 2, 6, 8).transpose(1, 2).reshape(1, 4, 6, 8))
 
@@ -80,6 +88,10 @@ def standardised():
         return F.conv2d(y, w / w.std((1, 2, 3), keepdim=True) * m.gain.exp()[:, None, None, None], padding=1)
 
     return after(run, w=nn.Parameter(torch.randn(5, 4, 3, 3)), gain=nn.Parameter(torch.zeros(5) - 1))
+
+
+def swish(y):
+    return F.hardsigmoid(y) * y
 
 
 WORKS = {
@@ -118,6 +130,25 @@ WORKS = {
     "numbers added": lambda: after(lambda m, y: 1 - (y + 0.5)),
     "an input normalised by buffers": normalised,
     "a map added to itself": lambda: after(lambda m, y: y + y),
+    "a concat with itself": lambda: after(lambda m, y: m.b(torch.cat([y, F.relu(y), y], 1)), b=conv(12, 4)),
+    "a map added to itself under another name": lambda: after(lambda m, y: m.d(y) + y, d=nn.Dropout()),
+    "a layer called output": lambda: Own(lambda m, x: m.b(m.output(x)), output=conv(3, 4), b=conv(4, 2)),
+    "zeros on two sides": lambda: nn.Sequential(
+        nn.ZeroPad2d((0, 1, 0, 2)), nn.Conv2d(3, 4, (4, 3), 2), nn.ZeroPad2d(1), nn.Conv2d(4, 2, 3, padding=(0, 1))
+    ),
+    "a number from a parameter": lambda: after(lambda m, y: y * m.k.item(), k=nn.Parameter(torch.tensor(0.25))),
+    "scaled logits": lambda: after(
+        lambda m, y: m.b(y.flatten(1)) * m.k - m.k, b=nn.Linear(192, 3), k=nn.Parameter(torch.rand(3))
+    ),
+    "lists of two means": lambda: after(
+        lambda m, y: torch.cat([y.mean((2, 3)), m.b(y).mean((2, 3), keepdim=True).squeeze(-1).squeeze(-1)], 1),
+        b=conv(4, 2),
+    ),
+    "batch norm of a list": lambda: spread(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)),
+    "sigmoid of a list": lambda: spread(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Sigmoid()),
+    "a SiLU and a hard swish written out": lambda: after(lambda m, y: swish(m.b(y * torch.sigmoid(y))), b=conv(4, 4)),
+    "without gradients": lambda: Own(torch.no_grad()(lambda m, x: m.a(x)), a=conv(3, 4)),
+    "a part that nobody reads": lambda: after(lambda m, y: (y.softmax(1), m.b(y))[1], b=conv(4, 2)),
     "in place": lambda: after(lambda m, y: y + m.b(F.relu_(y)), b=conv(4, 4)),
     "batch norm without weights": lambda: spread(nn.BatchNorm2d(4, affine=False), nn.ReLU()),
     "depthwise and pointwise": lambda: spread(
@@ -137,6 +168,9 @@ WORKS = {
     ),
 }
 DENSE = "distill.dense.dense(model) makes it a plain conv with zeros between its weights"
+ZEROS = "zeros around a map that convs alone read would do, or the padding of the pool behind it"
+AGAIN = "relu in place on a map that is read again is not supported; inplace=False would do"
+SAME = "network net: its output is the same for every image; one that depends on it is wanted"
 FLAT = "flatten(1) would do; channels that are shuffled want a 1x1 conv"
 OUTSIDE = "nearest upsampling by whole factors would do with a conv behind it"
 REFUSED = {
@@ -156,7 +190,7 @@ REFUSED = {
         gate,
         (
             "layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; "
-            "the network without it would do"
+            "the network without it would do; a SiLU written as x times sigmoid(x) is known"
         ),
     ),
     "a difference": (
@@ -165,21 +199,24 @@ REFUSED = {
     ),
     "two outputs": (
         lambda: after(lambda m, y: (y, y.relu())),
-        "1 inputs and 2 outputs were found, one of each is wanted",
+        "network net: 1 inputs and 2 outputs were found, one of each is wanted",
     ),
     "channel shuffle": (
         lambda: after(shuffled, b=conv(4, 4)),
         f"layer view: view from (1, 4, 6, 8) to (1, 2, 2, 6, 8) is not supported; {FLAT}",
     ),
-    "squeeze of one axis": (
-        lambda: after(lambda m, y: y.mean((2, 3), keepdim=True).squeeze(-1)),
-        f"layer squeeze: squeeze from (1, 4, 1, 1) to (1, 4, 1) is not supported; {FLAT}",
+    "axes that are swapped": (
+        lambda: after(lambda m, y: y.mean((2, 3)).view(4, 1)),
+        f"layer view: view from (1, 4) to (4, 1) is not supported; {FLAT}",
     ),
     "chunk": (
         lambda: after(lambda m, y: torch.cat(y.chunk(2, 1)[::-1], 1)),
         "layer chunk: chunk is not supported; a 1x1 conv picks channels",
     ),
-    "slice": (lambda: after(lambda m, y: y[:, :2]), "layer slice_1: slice is not supported; a 1x1 conv picks channels"),
+    "slice": (
+        lambda: after(lambda m, y: y[:, :2]),
+        "layer slice_1: slice is not supported; a 1x1 conv picks channels, one with a stride pixels",
+    ),
     "permute": (
         lambda: after(lambda m, y: y.permute(0, 2, 3, 1)),
         (
@@ -254,13 +291,48 @@ REFUSED = {
     ),
     "padding by reflection": (
         lambda: nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"),
-        "layer pad: pad is not supported; the padding of the conv or pool behind it would do",
+        f"layer pad: padding [1, 1, 1, 1] by reflect is not supported; {ZEROS}",
+    ),
+    "padding by other numbers": (
+        lambda: nn.Sequential(nn.ConstantPad2d(1, 0.5), nn.Conv2d(3, 4, 3)),
+        f"layer 0: padding [1, 1, 1, 1] by constant 0.5 is not supported; {ZEROS}",
+    ),
+    "zeros before a pool": (
+        lambda: nn.Sequential(nn.ZeroPad2d(1), nn.MaxPool2d(3)),
+        f"layer 0: padding [1, 1, 1, 1] before other than a conv is not supported; {ZEROS}",
+    ),
+    "in place on a map read under another name": (
+        lambda: after(lambda m, y: y + m.b(F.relu_(m.d(y))), b=conv(4, 4), d=nn.Dropout()),
+        f"layer relu_: {AGAIN}",
+    ),
+    "in place on a list of a map that is read": (
+        lambda: after(lambda m, y: (y.flatten(1).relu_(), m.b(y))[1], b=conv(4, 4)),
+        f"layer relu_: {AGAIN}",
+    ),
+    "a quotient by 0": (
+        lambda: after(lambda m, y: y / 0.0),
+        "layer div: a quotient by 0 is not supported; another number would do",
+    ),
+    "no output": (lambda: Own(lambda m, x: None), SAME),
+    "a parameter as output": (lambda: Own(lambda m, x: m.p, p=nn.Parameter(torch.ones(3))), SAME),
+    "what is made of constants as output": (lambda: Own(lambda m, x: 2 * m.p, p=nn.Parameter(torch.ones(3))), SAME),
+    "a lazy layer": (
+        lambda: nn.Sequential(nn.LazyConv2d(3, 3)),
+        "layer 0: its sizes are not known yet; show the module an image first",
+    ),
+    "weights without values": (
+        lambda: nn.Sequential(conv(3, 4)).to("meta"),
+        "layer 0: its weights are on the device meta, without values; load them first",
+    ),
+    "a scripted module": (
+        scripted,
+        "network net: a RecursiveScriptModule was found; a torch.nn.Module is wanted, as Python wrote it",
+    ),
+    "a class": (
+        lambda: nn.ReLU,
+        "network net: the class ReLU was found; a torch.nn.Module is wanted, as Python wrote it",
     ),
     "nothing": (nn.Identity, "network net: it has no layers; at least one is wanted"),
-    "a concat with itself": (
-        lambda: after(lambda m, y: torch.cat([y, y], 1)),
-        "layer concat: it reads a twice; different inputs are wanted",
-    ),
 }
 
 
