@@ -75,7 +75,7 @@ def read_run(folder: Path) -> Distillation:
     """
     if not (folder / "recipe.json").is_file():
         raise BadInput(
-            f"{folder}: no run here (recipe.json is missing); make one with: pacemaker distill --out {folder}"
+            f"{folder}: no run here (recipe.json is missing); make one with: pacemaker distill RECIPE --out {folder}"
         )
     return read_json(folder / "recipe.json", Distillation)
 
@@ -167,12 +167,13 @@ def check_networks(recipe: Recipe) -> None:
 def _check_network(module: nn.Module, kind: str, data_shape: DataShape, classes: int) -> None:
     channels, rows, cols = data_shape
     try:
-        found = list(module.eval()(torch.zeros(1, *data_shape)).shape)
-    except RuntimeError as error:
+        answer = module.eval()(torch.zeros(1, *data_shape))
+    except Exception as error:
         raise BadInput(
             f"network: its {kind} form cannot take an image of {channels} channels, {rows} rows and {cols} cols "
             f"({error}); filters and strides change the rows, so end with a mean over rows and cols"
         ) from error
+    found = list(answer.shape) if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
     if found != [1, classes]:
         raise BadInput(f"network: its {kind} form gives {found} for one image, wanted are logits {[1, classes]}")
 

@@ -58,9 +58,9 @@ def _plain(name: str, conv: nn.Conv2d) -> nn.Conv2d:
     weight = torch.zeros(made.weight.shape, dtype=conv.weight.dtype, device=conv.weight.device)
     for outputs, inputs in _groups(conv):
         weight[outputs, inputs, :: conv.dilation[0], :: conv.dilation[1]] = conv.weight.detach()[outputs]
-    made.weight = nn.Parameter(weight)
+    made.weight = nn.Parameter(weight, requires_grad=conv.weight.requires_grad)
     if conv.bias is not None:
-        made.bias = nn.Parameter(conv.bias.detach().clone())
+        made.bias = nn.Parameter(conv.bias.detach().clone(), requires_grad=conv.bias.requires_grad)
     return made.train(conv.training)
 
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from hw.errors import BadInput
@@ -30,7 +31,21 @@ def call_factory(factory: str, classes: int, channels: int, rows: int, cols: int
         raise BadInput(f"network: factory {factory} failed ({type(error).__name__}: {error})") from error
     if not isinstance(network, nn.Module):
         raise BadInput(f"network: {factory} returned {type(network).__name__}, wanted is a torch.nn.Module")
+    _check_module(factory, network)
     return network
+
+
+def _check_module(factory: str, network: nn.Module) -> None:
+    """Training wants Python's own modules with float32 weights on the CPU; it moves them itself."""
+    if isinstance(network, torch.jit.ScriptModule):
+        raise BadInput(f"network: {factory} returned a ScriptModule, wanted is the module that it was made of")
+    for name, tensor in (*network.named_parameters(), *network.named_buffers()):
+        if torch.nn.parameter.is_lazy(tensor):
+            raise BadInput(f"network: {factory}: {name} has no size yet, wanted is a module that has seen an image")
+        if tensor.is_floating_point() and tensor.dtype != torch.float32:
+            raise BadInput(f"network: {factory}: {name} is {tensor.dtype}, wanted is torch.float32; model.float() does")
+        if tensor.device.type != "cpu":
+            raise BadInput(f"network: {factory}: {name} is on the device {tensor.device}, wanted is cpu")
 
 
 def _import_function(factory: str, module_name: str, function_name: str) -> Callable[..., object]:

@@ -6,7 +6,7 @@ averages pairs of rows first. Pools are left as they are: they read all their ro
 """
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
 from torch import nn
@@ -62,8 +62,11 @@ def copied(model: nn.Module) -> nn.Module:
     """A copy of `model`.
 
     Raises:
-        BadInput: torch cannot copy it: it holds a tensor that a computation left behind, as weight norm by hooks does.
+        BadInput: no module, a scripted one, or torch cannot copy it: it holds a tensor that a computation left behind,
+            as weight norm by hooks does.
     """
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise BadInput(f"network: a {type(model).__name__} was found; a torch.nn.Module is wanted, as Python wrote it")
     try:
         return copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
@@ -210,9 +213,12 @@ def _show(model: nn.Module, data_shape: DataShape) -> None:
 
 def _check_fits(model: nn.Module, made: nn.Module, data_shape: DataShape) -> None:
     """Show the 1xN twin an image; where it fails, name what of `model` loses rows that the twin keeps."""
+    sizes = list(data_shape) if isinstance(data_shape, Iterable) else []
+    if len(sizes) != 3 or not all(type(size) is int and size > 0 for size in sizes):
+        raise BadInput(f"data_shape: {data_shape!r} was found; (channels, rows, cols) is wanted")
     try:
         _show(made, data_shape)
-    except RuntimeError as error:
+    except Exception as error:  # whatever a forward pass says of a map that it does not want
         named = [name for name, conv in _convolutions(model) if loses_rows(conv)]
         cure = f"; as 1xN more rows are kept by {', '.join(named)}; padding by half a kernel would do" if named else ""
         channels, rows, cols = data_shape

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from distill import sources
 from distill.data import DataSpec
 from distill.filters import HEADS, ROW_POLICIES, STEMS
 from distill.methods import Stage as Stage
@@ -216,13 +217,15 @@ def fingerprint(recipe: Recipe, stage_name: str, head: str | None, seed: int) ->
 
     The number of seeds, the quantisation, the data's folder and stages that it does not need are left out, so that to
     add a seed or a student retrains nothing. `head` is that of the students, if the stage is one or learns from one.
+    Of a network of the user's own the file that makes it counts.
     """
     chain = ancestry(recipe, stage_name)
     student = msgspec.structs.replace(recipe.student, heads=(head or recipe.student.heads[0],))
     about_student = _stamp(student) if any(stage.kind == "row" for stage in chain) else student.n
     data = _stamp(msgspec.structs.replace(recipe.data, folder=None))
     stages = [_stamp(stage) for stage in chain]
-    parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed)
+    own = [sources.digest(recipe.network.factory)] if recipe.network.factory else []
+    parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed, *own)
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
 
 

@@ -243,7 +243,12 @@ def machine(name: str) -> Machine:
         engine = _LINE_ENGINES[base]
         return msgspec.structs.replace(engine, name=name, schedule=schedule) if schedule else engine
     if name.endswith((".yaml", ".yml", ".json")) or exists(Path(name)):
-        return read_yaml(Path(name), Machine)  # type: ignore[arg-type]  # a union is no class to mypy
+        found: Machine = read_yaml(Path(name), Machine)  # type: ignore[arg-type]  # a union is no class to mypy
+        if not found.name.isprintable() or not found.name.strip():
+            raise BadInput(f"{name}: the name {found.name!r} was found; one that can be printed is wanted")
+        return found
+    if name.startswith("pipeline-") and name.removeprefix("pipeline-").isdecimal():
+        raise BadInput(f"machine {name}: a pipeline-N has 1 to 999999 multipliers; a YAML file may say more")
     raise BadInput(f"machine {name}: no such preset or file{nearest(name, machine_presets())}")
 
 

@@ -144,7 +144,8 @@ def replacing(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
     except OSError as error:
-        raise BadInput(f"{path.parent}: cannot be written ({error.strerror})") from error
+        place = path if error.errno == errno.ENAMETOOLONG else path.parent
+        raise BadInput(f"{place}: cannot be written ({error.strerror})") from error
     temporary = Path(name)
     try:
         yield temporary

@@ -17,7 +17,7 @@ ROW_SKIP = "skip"
 ROW_KEEP = "keep"
 CIFAR = Shape(32, 32, 3)
 _NAME = re.compile(
-    r"(?:wrn-(?P<depth>\d+)-(?P<width>\d+)|resnet-(?P<resnet>\d+)|vgg-(?P<vgg>\d+))(?:-1x(?P<n>\d+)(?P<keep>-keep)?)?"
+    r"(?:wrn-(?P<depth>\d{1,3})-(?P<width>\d{1,3})|resnet-(?P<resnet>\d{1,3})|vgg-(?P<vgg>\d{1,3}))(?:-1x(?P<n>\d{1,3})(?P<keep>-keep)?)?"
 )
 _VGG_GROUPS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 

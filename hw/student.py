@@ -132,7 +132,9 @@ def of_run(run: Path) -> Student:
         BadInput: there is none, or it cannot be read.
     """
     if not (run / "student" / "student.json").is_file():
-        raise BadInput(f"{run}: no student here (student/student.json is missing); make one with: pacemaker distill")
+        raise BadInput(
+            f"{run}: no student here (student/student.json is missing); make one with: pacemaker distill RECIPE"
+        )
     return load(run / "student")
 
 

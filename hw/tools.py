@@ -194,8 +194,10 @@ def look(program: Program, folder: Path, patience_s: float = PATIENCE_S) -> Foun
 
 
 def cure_of_numba(problem: str) -> str:
-    """What helps where numba has no folder for compiled kernels (a read-only installation, no home); else nothing."""
-    return "name a folder that can be written in NUMBA_CACHE_DIR" if "no locator available for file" in problem else ""
+    """What helps where numba has no folder for compiled kernels (a read-only installation, no home), or no thread."""
+    if "no locator available for file" in problem:
+        return "name a folder that can be written in NUMBA_CACHE_DIR"
+    return "set NUMBA_NUM_THREADS to 1 or more" if "Number of threads specified must be > 0" in problem else ""
 
 
 def prepare(folder: Path) -> None:

@@ -8,11 +8,21 @@ import io
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from hw.errors import Interrupted, PacemakerError
 from pacemaker import doctor, hardware, runs, simulations, sweeps
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"pacemaker {version('pacemaker-codesign')}")
+        raise typer.Exit
+
 
 app = typer.Typer(
     name="pacemaker",
@@ -20,8 +30,19 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=True,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _before(
+    version: Annotated[
+        bool, typer.Option("--version", help="Tell the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    pass
+
 
 for command in (
     runs.codesign,
@@ -63,13 +84,13 @@ def main() -> None:
         if ended.code == 130:  # typer ends so at Ctrl-C, without a word
             typer.echo("pacemaker: stopped", err=True)
         raise
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         from hw.tools import cure_of_numba
 
         cure = cure_of_numba(str(error))
         if not cure:
             raise
-        typer.echo(f"pacemaker: {error}; {cure}", err=True)
+        typer.echo(f"pacemaker: {str(error).rstrip('.')}; {cure}", err=True)
         sys.exit(2)
     except OSError as error:
         typer.echo(f"pacemaker: {error.filename or 'output'}: {error.strerror}", err=True)

@@ -1,5 +1,6 @@
 """Words and helpers that several commands share."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,9 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the first chain of train
 Workers = Annotated[int, typer.Option(min=1, help="Trainings side by side, one thread each.")]
 Device = Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:0, ..., or auto.")]
 Tensorboard = Annotated[bool, typer.Option("--tensorboard", help="Log the epochs for TensorBoard too.")]
+LEAST_COLUMNS = 40
+PIPED_COLUMNS = 10_000
+"""Files and pipes have no edge at which lines would break."""
 FORCE = "Replace a project that is there."
 
 
@@ -27,4 +31,9 @@ def terminal(*, stderr: bool = True) -> "Console":
     """A console that prints names and paths as they are: a bracket or a colon in them is no markup."""
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        console.width = PIPED_COLUMNS
+    elif console.width < LEAST_COLUMNS:  # COLUMNS=0, as where a program runs without a terminal
+        console.width = LEAST_COLUMNS
+    return console

@@ -21,6 +21,7 @@ from hw.network import Network
 from hw.passes import executed
 from hw.resources import Resources, stream_memory, with_error
 from hw.student import Student
+from reports.whole_tables import show_table
 from sim.folding import settled
 from sim.hls_fifos import finishes, size
 from sim.result import Precision
@@ -251,7 +252,7 @@ def show_hls_fifos(console: Console, found: HlsFifos) -> None:
     memories = (found.before, found.least, found.after)
     for heading, key in (("bits", "bits"), ("block RAMs of 18 kbit", "bram18"), ("LUTs as RAM", "lut")):
         table.add_row(f"all, {heading}", *(f"{getattr(memory, key):,}" for memory in memories))
-    console.print(table)
+    show_table(console, table)
     console.print(
         f"latency {found.latency_cycles:,} and interval {found.interval_cycles:,} cycles as with unbounded FIFOs, by a "
         f"model of hls4ml's templates; depths of the project are {found.margin:g} times the model's plus {fifos.MORE}. "
@@ -273,7 +274,7 @@ def show_resources(console: Console, rows: Iterable[Resources]) -> None:
         told = "" if row.source == "vendor" else error
         counts = (f"{number:,}" for number in row.counts.values())
         table.add_row(row.design, row.source, f"{row.tool} {row.version}".strip(), *counts, told)
-    console.print(table)
+    show_table(console, table)
 
 
 def _flow(

@@ -13,6 +13,7 @@ from hw.accelerator import LineEngine
 from hw.errors import BadInput, need
 from hw.files import replacing
 from hw.network import INPUT, Network
+from reports.whole_tables import show_table
 from sim import kernels_turns, planner, program
 from sim.planner import Plan, live_bytes
 from sim.program import Scheduled
@@ -128,7 +129,7 @@ def show(console: Console, lines: Lines) -> None:
     )
     console.print(f"edges that go through DRAM: {', '.join(lines.spilled) or 'none'}")
     console.print(f"layers whose weights stay: {', '.join(lines.resident) or 'none'}")
-    console.print(_table(lines))
+    show_table(console, _table(lines))
 
 
 def _beyond(extent: int, capacity: int) -> str:

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterable
 
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
+from reports.whole_tables import show_table
 from sim.storage import MEASURES, Comparison, LayerStorage, Memory, Storage
 
 Cell = Callable[[LayerStorage], str]
-WIDEST = 1000
 """Characters of a line: tables are not cut where the terminal is narrower."""
 
 
@@ -93,8 +92,7 @@ def _show(
                 table.add_column(f"{heading if number == 0 else ''}\n{side}".rstrip(), justify="right", no_wrap=True)
         for name, pair in every:
             table.add_row(name, *("" if layer is None else cell(layer) for cell in cells.values() for layer in pair))
-        table.width = Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
-        console.print(table, crop=False)
+        show_table(console, table)
 
 
 def _machine(storage: Storage) -> str:

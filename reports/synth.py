@@ -20,6 +20,7 @@ from hw.synth import harness, nextpnr, shapes, yosys
 from hw.synth.families import FAMILIES, Counts, family_named
 from hw.synth.nextpnr import Timing
 from hw.synth.yosys import Synthesis
+from reports.whole_tables import show_table
 from sim.folding import settled
 from sim.run import precision_of
 
@@ -212,7 +213,7 @@ def show(console: Console, report: Report) -> None:
         table.add_row(row.name, *_cells(row.synthesis, row.estimate))
     whole = None if report.measured is None else Counts(**report.measured.counts)
     table.add_row("all", *_cells(whole, Counts(**report.estimated.counts)))
-    console.print(table)
+    show_table(console, table)
     for line in told(report):
         console.print(line, soft_wrap=True)
 

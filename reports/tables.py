@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.table import Table
 
+from reports.whole_tables import show_table
 from sim.fifos import Sizing
 from sim.result import Result
 
@@ -30,14 +31,14 @@ def show_result(console: Console, result: Result) -> None:
     if result.cycles_by_cause:
         console.print("cycles: " + ", ".join(f"{cause} {count:,}" for cause, count in result.cycles_by_cause.items()))
     console.print("DRAM bytes: " + ", ".join(f"{kind} {count:,}" for kind, count in result.dram_bytes.items()))
-    console.print(_layers(result))
+    show_table(console, _layers(result))
 
 
 def _layers(result: Result) -> Table:
     table = Table(box=None, header_style="bold")
-    table.add_column("layer", no_wrap=True, min_width=max(len(layer.name) for layer in result.layers))
+    table.add_column("layer", no_wrap=True)
     for name in ("kind", "PE x SIMD", "cycles", "starved", "blocked", "line buffer", "FIFO", "weights"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for layer in result.layers:
         table.add_row(
             layer.name,
@@ -67,7 +68,7 @@ def show_accuracies(console: Console, title: str, rows: dict[str, dict[str, "Acc
         table.add_column(f"{split} %", justify="right")
     for name, row in rows.items():
         table.add_row(name, *(percent(row[split]) if split in row else "" for split in splits))
-    console.print(table)
+    show_table(console, table)
 
 
 def show_paired(console: Console, paired: Sequence["Paired"]) -> None:
@@ -86,7 +87,7 @@ def show_paired(console: Console, paired: Sequence["Paired"]) -> None:
         ends = "" if entry.low is None or entry.high is None else f"{100 * entry.low:+.2f} to {100 * entry.high:+.2f}"
         p = "" if entry.p is None else f"{corrected[f'{entry.stage}, {entry.baseline}']:.3f}"
         table.add_row(entry.stage, entry.baseline, f"{100 * entry.mean:+.2f}", ends, p, str(entry.seeds))
-    console.print(table)
+    show_table(console, table)
 
 
 def show_sizing(console: Console, sizing: Sizing) -> None:
@@ -99,7 +100,7 @@ def show_sizing(console: Console, sizing: Sizing) -> None:
         table.add_row(edge, f"{depth:,}", f"{sizing.sized[edge]:,}", f"{sizing.least[edge]:,}")
     bytes_of_all = (sizing.before_bytes, sizing.sized_bytes, sizing.least_bytes)
     table.add_row("all, bytes", *(f"{size:,}" for size in bytes_of_all))
-    console.print(table)
+    show_table(console, table)
     console.print(
         f"interval {sizing.interval_cycles:,} cycles as with unbounded FIFOs; "
         f"{sizing.least_interval_cycles:,} with the least that do not stop"
@@ -128,7 +129,7 @@ def show_report(console: Console, report: "Report") -> None:
                 cells = [f"{number:,}" for number in numbers]
                 cells.insert(1, f"{result.latency_ms:.4f}")
             table.add_row(entry.name, percent(entry.test), *cells)
-        console.print(table)
+        show_table(console, table)
     console.print(str(report.hls) if report.hls is not None else report.hls_missing)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from hw.errors import BadInput
 from sim import kernels_pipeline as kernel
 from sim.kernels_pipeline import Ends, Rings, Timing
 from sim.packing import Cycles, Packed
@@ -24,6 +25,11 @@ def finishes(packed: Packed, frames: int, timing: Timing) -> Cycles:
     return rings.finishes
 
 
+MOST_PIXELS = 1 << 50
+MOST_STAMPS = 1 << 30
+"""8 bytes each, where the stamps of a whole run are wanted."""
+
+
 def of_lanes(timing: Timing, lanes: slice) -> Timing:
     """Some lanes, in memory of their own."""
     return Timing(*(np.ascontiguousarray(cycles[:, lanes]) for cycles in timing))
@@ -36,6 +42,9 @@ def ring(packed: Packed, timing: Timing, frames: int, whole: bool = False) -> Ri
     later, and by its own window; an edge's by its writer, a depth later, and by its window, at most its capacity later.
     """
     nodes, edges = packed.tables.nodes, packed.tables.edges
+    pixels = int(nodes[:, kernel.N_PIXELS].sum() + edges[:, kernel.E_PIXELS].sum())
+    if pixels * frames > (MOST_STAMPS if whole else MOST_PIXELS):
+        raise BadInput(f"frames: {frames} of {pixels} pixels in all layers were found, which are too many; take fewer")
     node_sizes, edge_sizes = nodes[:, kernel.N_PIXELS] * frames, edges[:, kernel.E_PIXELS] * frames
     if not whole:
         deepest = timing.depth.max(axis=1)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from hw import onnx_file, presets, student
 from hw.accelerator import Budget, LineEngine, Machine, Pipeline, Source
+from hw.errors import BadInput
 from hw.network import INPUT, Network
 from hw.passes import executed
 from hw.student import Student
@@ -19,10 +20,15 @@ def simulate(network: Network, machine: Machine, precision: Precision = Precisio
     """Cycles and bytes of a network on a machine, in the form that hardware runs (batch norms folded, strides lifted).
 
     Raises:
-        BadInput: the machine does not belong to the network.
+        BadInput: the machine does not belong to the network, or one of both is something else.
         DoesNotFit: the machine is too small for it.
         Deadlock: the pipeline stops for ever.
     """
+    if not isinstance(network, Network):
+        cure = ", which its field `network` is" if isinstance(getattr(network, "network", None), Network) else ""
+        raise BadInput(f"network: a {type(network).__name__} was found; a hw.network.Network is wanted{cure}")
+    if not isinstance(machine, Machine):
+        raise BadInput(f"machine: a {type(machine).__name__} was found; hw.accelerator.machine(name) makes a machine")
     form = executed(network)
     if isinstance(machine, LineEngine):
         return engine.simulate(network, form, machine, precision)

@@ -54,10 +54,11 @@ class Watch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         buffer = "no input buffer is enough"
         if self.input_buffer_pixels is not None:
             buffer = f"an input buffer of {self.input_buffer_pixels:,} pixels is enough"
+        when = "after" if self.latency_cycles >= 0 else "before"
         return (
             f"{verdict}: a frame takes the sensor {self.frame_cycles:,} cycles, the machine {self.interval_cycles:,}; "
-            f"with this buffer {clock}; at this clock {buffer}; the answer comes {self.latency_lines:.2f} lines "
-            f"({self.latency_cycles:,} cycles) after the last pixel"
+            f"with this buffer {clock}; at this clock {buffer}; the answer comes {abs(self.latency_lines):.2f} "
+            f"lines ({abs(self.latency_cycles):,} cycles) {when} the last pixel"
         )
 
 
@@ -113,10 +114,11 @@ def arrival_cycles(network: Network, source: Source, ratio: Fraction, frames: in
     """The cycle in which each pixel that the network reads arrives; `ratio` is machine clock over pixel clock."""
     line = network.input.cols + source.h_blank
     rows = np.arange(0, network.input.rows, network.row_step)
+    last = (frames - 1) * frame_clocks(network, source) + (network.input.rows - 1) * line + network.input.cols - 1
+    if last * max(1, ratio.numerator) >= 1 << 62:
+        raise BadInput(f"source: {frames} frames of it last longer than can be counted; shorter blanks are wanted")
     starts = np.arange(frames)[:, None, None] * frame_clocks(network, source)
     clocks = (starts + rows[:, None] * line + np.arange(network.input.cols)).ravel()
-    if int(clocks[-1]) * ratio.numerator >= 1 << 62:
-        raise BadInput(f"source: {frames} frames of it last longer than can be counted; shorter blanks are wanted")
     cycles: Cycles = clocks * ratio.numerator // ratio.denominator
     return cycles
 

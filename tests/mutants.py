@@ -49,7 +49,14 @@ class Target(NamedTuple):
 
 TARGETS = {
     "hw/fixed.py": Target(("tests/test_fixed.py",)),
-    "sim/kernels_engine.py": Target(("tests/test_engine.py", "-k", f"{ORACLES} or by_hand or many_machines")),
+    "sim/kernels_engine.py": Target(
+        (
+            "tests/test_engine.py",
+            "tests/test_line_sensor.py",
+            "-k",
+            f"{ORACLES} or by_hand or many_machines or line_sensor",
+        )
+    ),
     "sim/kernels_hls.py": Target(("tests/test_hls_fifos.py", "-k", "not whole_frames and not 3x3")),
     "sim/kernels_pipeline.py": Target(
         ("tests/test_pipeline_oracle.py", "tests/test_lanes.py", "-k", "not each_for_itself and not shorter")

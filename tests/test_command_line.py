@@ -274,11 +274,11 @@ BAD = [
     ),
     (
         ["generate", "empty", "--out", "made"],
-        "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
+        "empty: no student here (student/student.json is missing); make one with: pacemaker distill RECIPE",
     ),
     (
         ["generate", "missing", "--out", "made"],
-        "missing: no student here (student/student.json is missing); make one with: pacemaker distill",
+        "missing: no student here (student/student.json is missing); make one with: pacemaker distill RECIPE",
     ),
     (
         ["generate", "run", "--out", "empty"],
@@ -341,11 +341,11 @@ BAD = [
     (["synth", "run", "--family", "xc7", "--fmax"], "family xc7: a clock can be routed for ecp5 only; "),
     (
         ["evaluate", "empty"],
-        "empty: no run here (recipe.json is missing); make one with: pacemaker distill --out empty",
+        "empty: no run here (recipe.json is missing); make one with: pacemaker distill RECIPE --out empty",
     ),
     (
         ["report", "empty"],
-        "empty: no run here (recipe.json is missing); make one with: pacemaker distill --out empty",
+        "empty: no run here (recipe.json is missing); make one with: pacemaker distill RECIPE --out empty",
     ),
     (["report", "run", "--machine", "line-65"], "machine line-65: no such preset or file; did you mean line-64?"),
     (["distill", "numbers"], f"recipe 'numbers': neither a YAML file nor a preset; presets are {RECIPES}"),
@@ -356,7 +356,7 @@ BAD = [
     (["distill", "digits", "--out", "file"], "file: cannot be made a folder (File exists)"),
     (
         ["cosim", "empty"],
-        "empty: no student here (student/student.json is missing); make one with: pacemaker distill",
+        "empty: no student here (student/student.json is missing); make one with: pacemaker distill RECIPE",
     ),
     (
         ["fifos", "run", "--machine", "line-64"],

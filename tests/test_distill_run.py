@@ -277,7 +277,7 @@ def test_folders_that_are_no_runs_are_told(tmp_path):
     with pytest.raises(BadInput) as error:
         run.outcome(tmp_path)
     assert str(error.value) == (
-        f"{tmp_path}: no run here (recipe.json is missing); make one with: pacemaker distill --out {tmp_path}"
+        f"{tmp_path}: no run here (recipe.json is missing); make one with: pacemaker distill RECIPE --out {tmp_path}"
     )
 
 

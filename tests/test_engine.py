@@ -175,7 +175,7 @@ def test_many_machines_are_what_each_is_alone(seed: int) -> None:
 
 def conv(name: str, source: str, channels: int, rows: int, cols: int, **fields: object) -> Layer:
     around = Padding(rows // 2, rows // 2, cols // 2, cols // 2)
-    return Layer(name, "conv", (source,), channels, Size(rows, cols), padding=around, **fields)  # type: ignore[arg-type]
+    return Layer(name, "conv", (source,), channels, Size(rows, cols), padding=around, **fields)
 
 
 @pytest.fixture
@@ -205,6 +205,23 @@ def test_square_filters_line_by_line_by_hand(square: Network) -> None:
     assert result.cycles_by_cause["lines_in"] + result.cycles_by_cause["weights"] == 3 * (43 + 24) + 4 * 15
     # Held at most in the turn of a2: rows 1 to 3 of the frame (30 bytes), rows 0 to 2 of a (45).
     assert result.line_memory_bytes == 75
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3])
+@pytest.mark.parametrize("resident", ["none", "auto"])
+def test_weight_memories_of_every_size_for_the_network_by_hand(square: Network, resident: str, prefetch: int) -> None:
+    # Its layers have groups of 22 and 27 bytes, 66 and 27 in all: tiles, residents and prefetch end at such sizes.
+    fields = {"resident": resident, "prefetch": prefetch, "line_memory_bytes": 90}
+    for size in range(25, 170):
+        engine = msgspec.structs.replace(BY_HAND, weight_memory_bytes=size, **fields)
+        agree(square, engine, Precision())
+
+
+@pytest.mark.parametrize("prefetch", [1, 3])
+def test_line_memories_of_every_size_for_the_network_by_hand(square: Network, prefetch: int) -> None:
+    for size in range(74, 150):
+        engine = msgspec.structs.replace(BY_HAND, line_memory_bytes=size, prefetch=prefetch, resident="all")
+        agree(square, engine, Precision())
 
 
 def test_rows_of_8_bit_pixels_and_of_4_bit_results_by_hand(square: Network) -> None:

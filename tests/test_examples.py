@@ -33,6 +33,7 @@ WANTED = {
     "09_sweep_trained.py": ("torch", "sklearn", "pyarrow", "bokeh", "matplotlib"),
     "10_export_onnx.py": ("torch", "sklearn", "onnx"),
     "12_onnx_in.py": ("onnx",),
+    "14_trained_module.py": ("torch", "sklearn"),
     "hardware.ipynb": ("pyarrow", "bokeh", "matplotlib"),
     "machine_learning.ipynb": ("torch", "sklearn", "matplotlib"),
 }

@@ -336,7 +336,7 @@ def test_the_exact_form_by_the_command_line(run, monkeypatch, capsys):
     [
         (
             ["missing"],
-            "missing: no student here (student/student.json is missing); make one with: pacemaker distill",
+            "missing: no student here (student/student.json is missing); make one with: pacemaker distill RECIPE",
         ),
         (["run", "--out", "file/net.onnx"], "file: cannot be made a folder (File exists)"),
         (["run", "--out", "run"], "run: cannot be written (Is a directory)"),

@@ -129,11 +129,11 @@ def check_folder(folder: Path, force: bool) -> None:
     """
     if not folder.exists() and not folder.is_symlink():
         return
-    if not force:
-        raise BadInput(f"{folder}: it exists already; name another folder, or replace it with --force")
     refuse_link(folder)
     if not folder.is_dir() or (any(folder.iterdir()) and not is_ours(folder)):
         raise BadInput(f"{folder}: it is no HLS project of ours and is not replaced; name another folder")
+    if not force:
+        raise BadInput(f"{folder}: it exists already; name another folder, or replace it with --force")
 
 
 @contextlib.contextmanager

@@ -110,7 +110,10 @@ def synthesise(
     """
     name = tool(backend)
     if not (folder / "build_prj.tcl").is_file():
-        raise BadInput(f"{folder}: no HLS project here (build_prj.tcl is missing); make one with: pacemaker generate")
+        raise BadInput(
+            f"{folder}: no HLS project here (build_prj.tcl is missing); "
+            f"make one with: pacemaker generate RUN --out {folder}"
+        )
     steps = {"reset": 1, "csim": 0, "synth": 1, "cosim": cosim, "validation": 0, "export": 0, "vsynth": vsynth}
     steps["fifo_opt"] = 0
     options = [f"{step}={int(on)}" for step, on in steps.items()]

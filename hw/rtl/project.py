@@ -6,7 +6,7 @@ from hw import reference
 from hw.accelerator import Pipeline
 from hw.errors import BadInput
 from hw.files import appearing, refuse_link, write_text, write_yaml
-from hw.fixed import Integers
+from hw.fixed import Format, Integers
 from hw.network import INPUT
 from hw.rtl.engines import hex_words
 from hw.rtl.write import TOP, Design, write
@@ -74,6 +74,7 @@ images lie in `sim/images.hex`, the integer reference's answers to them in `sim/
 Ports of `{top}`: `clk`, `rst` (synchronous, high), `in_valid`, `in_ready`, `in_data` ({in_bits} bits, {in_channels}
 of {in_width} bits), `out_valid`, `out_ready`, `out_data` ({out_bits} bits, {out_channels} of {out_width} bits). A word
 passes in a cycle in which valid and ready are high; the first number lies in the lowest bits; pixels come row by row.
+Numbers of `in_data` are {in_numbers}, of `out_data` {out_numbers}.
 
 All commands start in `rtl/`, where the sources look for their weights.
 
@@ -84,6 +85,8 @@ cd rtl
 iverilog -g2012 -s bench -o ../bench.vvp {modules} ../sim/bench.sv
 vvp -n ../bench.vvp
 ```
+
+It may warn once a ROM of an inconsistency between standards in `$readmemh`, which changes nothing here.
 
 Verilator (5 or later; it builds in a temporary folder, since make takes no path with a space in it):
 
@@ -146,11 +149,11 @@ def write_project(
     """
     if not 1 <= images <= len(student.images):
         raise BadInput(f"images: {images} was found, 1 to {len(student.images)} are wanted, the student's test images")
-    if (out.exists() or out.is_symlink()) and not force:
-        raise BadInput(f"{out}: it exists already; name another folder, or replace it with --force")
     refuse_link(out)
     if out.exists() and not (out / "rtl" / f"{TOP}.sv").is_file():
         raise BadInput(f"{out}: it is no RTL project, and is not replaced; name another folder")
+    if out.exists() and not force:
+        raise BadInput(f"{out}: it exists already; name another folder, or replace it with --force")
     with appearing(out) as folder:
         design = write(student, pipeline, folder)
         _write_bench(student, design, folder / "sim", images)
@@ -196,6 +199,11 @@ def _write_constraints(folder: Path, clock_mhz: float) -> None:
     write_text(folder / "student.lpf", f'FREQUENCY PORT "clk" {clock_mhz:g} MHZ;\n')
 
 
+def _numbers(numbers: Format) -> str:
+    sign = "signed (two's complement)" if numbers.signed else "unsigned"
+    return f"{sign}, in units of 2^{-numbers.fraction}"
+
+
 def _readme(student: Student, pipeline: Pipeline, design: Design, frames: int) -> str:
     in_width, out_width = _widths(student)
     layers = student.network.layers
@@ -210,6 +218,8 @@ def _readme(student: Student, pipeline: Pipeline, design: Design, frames: int) -
         in_bits=design.in_word_bits,
         in_channels=design.in_word_bits // in_width,
         in_width=in_width,
+        in_numbers=_numbers(student.formats[INPUT].out),
+        out_numbers=_numbers(student.formats[student.network.output.name].out),
         out_bits=design.out_word_bits,
         out_channels=design.out_word_bits // out_width,
         out_width=out_width,
