@@ -58,6 +58,16 @@ def convert(
     return converted
 
 
+def check_module(model: object) -> None:
+    """Demand a module that can be changed.
+
+    Raises:
+        BadInput: something else, or a scripted module.
+    """
+    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
+        raise BadInput(f"network: a {type(model).__name__} was found; a torch.nn.Module is wanted, as Python wrote it")
+
+
 def copied(model: nn.Module) -> nn.Module:
     """A copy of `model`.
 
@@ -65,8 +75,7 @@ def copied(model: nn.Module) -> nn.Module:
         BadInput: no module, a scripted one, or torch cannot copy it: it holds a tensor that a computation left behind,
             as weight norm by hooks does.
     """
-    if not isinstance(model, nn.Module) or isinstance(model, torch.jit.ScriptModule):
-        raise BadInput(f"network: a {type(model).__name__} was found; a torch.nn.Module is wanted, as Python wrote it")
+    check_module(model)
     try:
         return copy.deepcopy(model)
     except (RuntimeError, TypeError) as error:
@@ -96,6 +105,7 @@ def on_the_fly(
         BadInput: as `convert`; an N of the other parity than a kernel's width; a convolution that does more than
             `nn.Conv2d` does; an image of `data_shape` that the result cannot take.
     """
+    check_module(model)
     made = convert(model, plan_of(model, "row", stem), n=n, rows=rows)
     if data_shape is not None:
         _check_fits(model, made, data_shape)

@@ -59,7 +59,7 @@ def read_json(path: Path, record: type[Record]) -> Record:
     Raises:
         BadInput: not readable, not JSON, or not of the record's form.
     """
-    return _decode(path, lambda text: msgspec.json.decode(text.decode(), type=record))
+    return _decode(path, record, lambda text: msgspec.json.decode(text.decode(), type=record))
 
 
 def read_yaml(path: Path, record: type[Record]) -> Record:
@@ -74,13 +74,17 @@ def read_yaml(path: Path, record: type[Record]) -> Record:
         plain_yaml.check(text)
         return msgspec.yaml.decode(text, type=record)
 
-    return _decode(path, decode)
+    return _decode(path, record, decode)
 
 
-def _decode(path: Path, decode: Callable[[bytes], Record]) -> Record:
+def _decode(path: Path, record: type[Record], decode: Callable[[bytes], Record]) -> Record:
     text = read_bytes(path, LARGEST_TEXT_BYTES)
     try:
         return decode(text)
+    except msgspec.ValidationError as error:
+        from hw.cures import cure
+
+        raise BadInput(f"{path}: {error}{cure(record, str(error), text)}") from error
     except (ValueError, ArithmeticError, RecursionError) as error:  # dates and numbers of YAML among them
         first_line = " ".join(str(error).split())
         raise BadInput(f"{path}: {first_line}") from error

@@ -16,6 +16,7 @@ from hw.network import INPUT, Edge, Layer, Network
 from hw.rtl import line
 from hw.rtl.line import Design, Life, Lists, Load, Place, Row, Step, Store, Task, Tile, first_fit, memories
 from hw.rtl.line.bench import AFTER, BEFORE, Trace, bench, trace
+from hw.rtl.line.logits import byte_logits
 from hw.student import Student
 from sim import engine as machine
 from sim import kernels_engine as kernel
@@ -34,6 +35,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `first_difference` names the first entry of a list whose start or end differs, with both; empty if none does.
     `numbers` are those of all rows that go to DRAM. `line_bytes` and `weight_bytes` are what the addresses take.
+    `note` says what was changed of a student whose logits are wider than a byte.
     """
 
     simulator: str
@@ -46,6 +48,7 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     wrong_numbers: int
     line_bytes: int
     weight_bytes: int
+    note: str = ""
 
     @property
     def exact(self) -> bool:
@@ -55,7 +58,8 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __str__(self) -> str:
         times = self.first_difference or f"all {self.entries:,} steps, loads and stores equal"
         data = f"{self.wrong_numbers:,} numbers wrong" if self.wrong_numbers else f"all {self.numbers:,} numbers equal"
-        return f"{self.simulator}, {self.frames} frames: {self.cycles:,} cycles in the simulation; {times}; {data}"
+        told = f"{self.simulator}, {self.frames} frames: {self.cycles:,} cycles in the simulation; {times}; {data}"
+        return f"{told}; {self.note}" if self.note else told
 
 
 def check_run(
@@ -63,12 +67,21 @@ def check_run(
 ) -> Verdict:
     """`check` the student of a run on the first of its test images, row strides lifted; keep the design in `out`.
 
+    Its logits get 8 bits (`hw.rtl.line.logits`).
+
     Raises:
         BadInput: no student, more frames than test images, a design in `out` already, or as `check`.
         DoesNotFit, UnsupportedLayer, MissingTool: as `check`.
     """
-    made = student_of(folder, frames, out)
-    return check(made, engine, made.images[:frames], simulator=simulator, folder=out)
+    given = student_of(folder, frames, out)
+    made = byte_logits(given)
+    verdict = check(made, engine, made.images[:frames], simulator=simulator, folder=out)
+    if made is given:
+        return verdict
+    classes = [each.outputs[:frames].reshape(frames, -1).argmax(1) for each in (made, given)]
+    kept = int((classes[0] == classes[1]).sum())
+    note = f"logits in {made.formats[made.network.output.name].out} have the same class on {kept} of {frames}"
+    return msgspec.structs.replace(verdict, note=note)
 
 
 def check(

@@ -1,5 +1,7 @@
 """Machines by a preset's name and from YAML, and what is said of those that are none."""
 
+import json
+
 import msgspec
 import pytest
 
@@ -139,14 +141,24 @@ KNOWN = ", ".join(machine_presets())
         ("pipline-256", "; did you mean pipeline-256?"),
         ("line-65", "; did you mean line-64?"),
         ("line-64/layer", "; did you mean line-64/layer_by_layer?"),
-        ("pipeline-0", "; did you mean pipeline-1024?"),
-        ("pipeline-1000000", "; did you mean pipeline-1024?"),
         ("zzz", f"; known are {KNOWN}"),
     ],
 )
 def test_a_name_that_is_no_machine_is_told(name, ending, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert refusal(name) == f"machine {name}: no such preset or file{ending}"
+
+
+@pytest.mark.parametrize("name", ["pipeline-0", "pipeline-1000000"])
+def test_how_many_multipliers_a_name_may_ask_for_is_told(name):
+    assert refusal(name) == f"machine {name}: a pipeline-N has 1 to 999999 multipliers; a YAML file may say more"
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\x1b[31m", "two\nlines"])
+def test_a_machine_whose_name_cannot_be_printed_is_told(name, tmp_path):
+    file = tmp_path / "m.json"
+    file.write_text(json.dumps({"machine": "budget", "name": name, "macs": 4}))
+    assert refusal(file) == f"{file}: the name {name!r} was found; one that can be printed is wanted"
 
 
 def test_a_missing_file_is_told(tmp_path):
@@ -160,7 +172,7 @@ def test_a_folder_is_told(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (BUDGET.replace("macs", "mac"), "Object contains unknown field `mac`"),
+        (BUDGET.replace("macs", "mac"), "Object contains unknown field `mac`; did you mean macs?"),
         (
             BUDGET.replace("macs: 100\n", ""),
             "machine mine: no limit was found, at least one of macs, dsp and bram18 is wanted",
@@ -169,16 +181,25 @@ def test_a_folder_is_told(tmp_path):
         (BUDGET.replace("100", "1.5"), "Expected `int | null`, got `float` - at `$.macs`"),
         (BUDGET.replace("macs: 100", "dsp: 0"), "machine mine: dsp 0 was found, more than 0 is wanted"),
         (BUDGET.replace("macs: 100", "bram18: -1"), "machine mine: bram18 -1 was found, at least 0 is wanted"),
-        (BUDGET.replace("budget", "bugdet"), "Invalid value 'bugdet' - at `$.machine`"),
+        (
+            BUDGET.replace("budget", "bugdet"),
+            "Invalid value 'bugdet' - at `$.machine`; wanted is pipeline or budget or line_engine",
+        ),
         (BUDGET.replace("machine: budget\n", ""), "Object missing required field `machine`"),
         (BUDGET.replace("100", "0"), "machine mine: macs 0 was found, more than 0 is wanted"),
         (BUDGET.replace("150", "-1"), "machine mine: clock_mhz -1.0 was found, more than 0 is wanted"),
         (BUDGET.replace("150", ".nan"), "machine mine: clock_mhz nan was found, more than 0 is wanted"),
         (PIPELINE.replace("100", "0"), "machine mine: clock_mhz 0.0 was found, more than 0 is wanted"),
-        (PIPELINE.replace("simd", "simd_"), "Object contains unknown field `simd_` - at `$.engines[...]`"),
-        (PIPELINE.replace("block", "uram"), "Invalid enum value 'uram' - at `$.fifos[...].ram`"),
+        (
+            PIPELINE.replace("simd", "simd_"),
+            "Object contains unknown field `simd_` - at `$.engines[...]`; did you mean simd?",
+        ),
+        (
+            PIPELINE.replace("block", "uram"),
+            "Invalid enum value 'uram' - at `$.fifos[...].ram`; wanted is block or lut",
+        ),
         (PIPELINE.replace("depth: 2}", "depth: two}"), "Expected `int`, got `str` - at `$.fifos[...].depth`"),
-        (PIPELINE.replace("engines", "engine"), "Object contains unknown field `engine`"),
+        (PIPELINE.replace("engines", "engine"), "Object contains unknown field `engine`; did you mean engines?"),
         (LINE.replace("pe: 8", "pe: 0"), "machine mine: pe 0 was found, more than 0 is wanted"),
         (LINE.replace("simd: 4", "simd: -4"), "machine mine: simd -4 was found, more than 0 is wanted"),
         (LINE.replace("4096", "0"), "machine mine: line_memory_bytes 0 was found, more than 0 is wanted"),
@@ -192,7 +213,10 @@ def test_a_folder_is_told(tmp_path):
             LINE.replace("memory_bytes: 0", "memory_bytes: -1"),
             "machine mine: weight_memory_bytes -1 was found, at least 0 is wanted",
         ),
-        (LINE.replace("layer_by_layer", "by_layer"), "Invalid enum value 'by_layer' - at `$.schedule`"),
+        (
+            LINE.replace("layer_by_layer", "by_layer"),
+            "Invalid enum value 'by_layer' - at `$.schedule`; wanted is layer_by_layer or line_by_line",
+        ),
         ("[1, 2]", "Expected `object`, got `array`"),
         ("", "Expected `object`, got `null`"),
     ],

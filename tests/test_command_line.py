@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -221,10 +222,13 @@ BAD = [
     ([*SIMULATE, "pipeline"], "machine pipeline: no such preset or file; did you mean pipeline-64?"),
     ([*SIMULATE, "missing.yaml"], "missing.yaml: no such file"),
     ([*SIMULATE, "empty"], "empty: cannot be read (Is a directory)"),
-    ([*SIMULATE, "wrong-key.yaml"], "wrong-key.yaml: Object contains unknown field `simds`"),
+    ([*SIMULATE, "wrong-key.yaml"], "wrong-key.yaml: Object contains unknown field `simds`; did you mean simd?"),
     ([*SIMULATE, "wrong-type.yaml"], "wrong-type.yaml: Expected `int`, got `str` - at `$.pe`"),
     ([*SIMULATE, "wrong-value.yaml"], "wrong-value.yaml: machine [/odd] :name:: pe 0 was found, more than 0 is wanted"),
-    ([*SIMULATE, "wrong-kind.yaml"], "wrong-kind.yaml: Invalid value 'systolic' - at `$.machine`"),
+    (
+        [*SIMULATE, "wrong-kind.yaml"],
+        "wrong-kind.yaml: Invalid value 'systolic' - at `$.machine`; wanted is pipeline or budget or line_engine",
+    ),
     (
         [*SIMULATE, "huge.yaml"],
         f"machine [/odd] :name:: dram_latency_cycles {10**30} was found, at most {2**40} is wanted",
@@ -261,7 +265,24 @@ BAD = [
         "did you mean horowitz-45nm?",
     ),
     (["simulate", "run", "--energy", "missing.yaml"], "missing.yaml: no such file"),
-    (["simulate", "run", "--energy", "line.yaml"], "line.yaml: Object contains unknown field `machine`"),
+    (
+        ["simulate", "run", "--energy", "line.yaml"],
+        "line.yaml: Object contains unknown field `machine`; known are entries, name, source",
+    ),
+    (["simulate", "wrn-10-99999999"], "network wrn-10-99999999: no such preset or run; did you mean wrn-10-1?"),
+    (
+        ["simulate", "run", "--machine", "pipeline-0"],
+        "machine pipeline-0: a pipeline-N has 1 to 999999 multipliers; a YAML file may say more",
+    ),
+    (
+        ["sensor", "run", "--pixel-mhz", "1", "--h-blank", "99999999999999999999"],
+        "source: 3 frames of it last longer than can be counted; shorter blanks are wanted",
+    ),
+    (
+        ["timeline", "run", "--out", "t.json", "--frames", "99999999999999999999"],
+        "frames: 99999999999999999999 of ",
+    ),
+    (["timeline", "run", "--out", "t.json", "--frames", "100000000"], "frames: 100000000 of "),
     (["lines", "wrn-10"], "network wrn-10: no such preset or run; "),
     (
         ["lines", "run", "--machine", "pipeline-64"],
@@ -350,7 +371,7 @@ BAD = [
     (["report", "run", "--machine", "line-65"], "machine line-65: no such preset or file; did you mean line-64?"),
     (["distill", "numbers"], f"recipe 'numbers': neither a YAML file nor a preset; presets are {RECIPES}"),
     (["distill", "missing.yaml"], "missing.yaml: no such file"),
-    (["distill", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
+    (["distill", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`; did you mean seeds?"),
     (["distill", "recipe-type.yaml"], "recipe-type.yaml: Expected `int`, got `str` - at `$.seeds`"),
     (["distill", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
     (["distill", "digits", "--out", "file"], "file: cannot be made a folder (File exists)"),
@@ -386,10 +407,6 @@ BAD = [
     (["cosim", "run", "--simulator", "icarux"], "simulator icarux: no such one; did you mean icarus?"),
     (["cosim", "run", "--frames", "4"], "frames: 4 was found, 1 to 3 are wanted, the student's test images"),
     (["cosim", "run", "--frames", "0"], "frames: 0 was found, 1 to 3 are wanted, the student's test images"),
-    (
-        ["cosim", "run", "--machine", "line-64"],
-        "layer a: fixed<16,6> was found, the RTL of the line engine wants 8 bits at most",
-    ),
     (["sensor", "run", "--pixel-mhz", "0"], "source: pixel_mhz 0.0 was found, more than 0 is wanted"),
     (
         ["sensor", "run", "--pixel-mhz", "1", "--h-blank", "-1"],
@@ -401,7 +418,7 @@ BAD = [
         "since a pixel a cycle is all that the input takes",
     ),
     (["codesign", "numbers"], f"recipe 'numbers': neither a YAML file nor a preset; presets are {RECIPES}"),
-    (["codesign", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`"),
+    (["codesign", "recipe-key.yaml"], "recipe-key.yaml: Object contains unknown field `sedes`; did you mean seeds?"),
     (["codesign", "digits", "--out", "file/run"], "file/run: cannot be made a folder (Not a directory)"),
     (["codesign", "digits", "--machine", "line-65", "--out", "made"], "machine line-65: no such preset or file; "),
 ]
@@ -645,3 +662,38 @@ def test_words_that_are_no_command_end_with_2(
     assert told.out == ""
     assert re.search(r"^Error: .+\.\n\Z|^Error: .+\n\Z", told.err, re.MULTILINE), told.err
     assert "Traceback" not in told.err
+
+
+def test_the_version_is_told() -> None:
+    assert outside("--version").stdout == f"pacemaker {version('pacemaker-codesign')}\n"
+
+
+def test_a_letter_asks_for_help() -> None:
+    assert outside("simulate", "-h").stdout == outside("simulate", "--help").stdout
+
+
+@pytest.mark.parametrize("columns", ["", "0", "1", "60", "300"])
+def test_no_width_takes_a_figure_from_a_table(place: Path, columns: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pacemaker", "simulate", "run"],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env={**{key: value for key, value in os.environ.items() if key != "COLUMNS"}, "COLUMNS": columns},
+    )
+    heading, row = done.stdout.splitlines()[-2:]
+    assert heading.split()[:3] == ["layer", "kind", "PE"]
+    assert "…" not in done.stdout
+    assert len(row.split()) == len("a conv 1 x 1 1 2 3 4 5 6".split())  # noqa: SIM905
+
+
+def test_threads_that_numba_refuses_are_told(place: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pacemaker", "simulate", "run"],
+        capture_output=True,
+        text=True,
+        cwd=place,
+        env={**os.environ, "NUMBA_NUM_THREADS": "0"},
+    )
+    sentence = "pacemaker: Number of threads specified must be > 0; set NUMBA_NUM_THREADS to 1 or more\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)

@@ -77,6 +77,13 @@ def test_a_weight_that_is_computed_is_taken_as_it_is():
 COMPUTED = "its weight is computed from other tensors; make weight norm or pruning permanent"
 
 
+def test_what_is_not_trained_stays_so():
+    conv = nn.Conv2d(4, 4, 3, groups=2)
+    conv.weight.requires_grad_(False)
+    written = dense(conv)
+    assert (written.weight.requires_grad, written.bias.requires_grad) == (False, True)
+
+
 class Scaled(nn.Conv2d):
     def forward(self, x):
         return 2 * super().forward(x)

@@ -456,6 +456,41 @@ def test_a_twin_whose_rows_do_not_meet_is_refused_by_the_names_of_the_filters_th
         filters.on_the_fly(Beside(1), data_shape=(2, 17, 17))
 
 
+class Particular(nn.Module):
+    """One that looks at the size of its maps."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x):
+        y = self.a(x)
+        if y.shape[2] != 15:
+            raise ValueError("15 rows are wanted")
+        return y
+
+
+def test_whatever_a_forward_pass_says_of_a_twin_is_told():
+    with pytest.raises(BadInput, match=r"cols \(15 rows are wanted\); as 1xN more rows are kept by a; padding by half"):
+        filters.on_the_fly(Particular(), data_shape=(3, 17, 17))
+
+
+@pytest.mark.parametrize("shape", [8, (8, 8), (3, 8, 0), "3x8"])
+def test_a_shape_of_images_that_is_none_is_told(shape):
+    with pytest.raises(BadInput) as error:
+        filters.on_the_fly(Beside(1), data_shape=shape)
+    assert str(error.value) == f"data_shape: {shape!r} was found; (channels, rows, cols) is wanted"
+
+
+@pytest.mark.parametrize("given", ["resnet18", None, nn.ReLU])
+def test_what_is_no_module_is_told(given):
+    with pytest.raises(BadInput) as error:
+        filters.on_the_fly(given)
+    assert str(error.value) == (
+        f"network: a {type(given).__name__} was found; a torch.nn.Module is wanted, as Python wrote it"
+    )
+
+
 class Shared(nn.Module):
     """One convolution under three names, one of them inside a block that is itself used twice."""
 

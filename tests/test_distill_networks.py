@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,24 @@ def module_factory(classes, channels, rows, cols):
 
 def no_module_factory(classes, channels, rows, cols):
     return classes
+
+
+def half_factory(classes, channels, rows, cols):
+    return module_factory(classes, channels, rows, cols).half()
+
+
+def meta_factory(classes, channels, rows, cols):
+    return module_factory(classes, channels, rows, cols).to("meta")
+
+
+def lazy_factory(classes, channels, rows, cols):
+    return torch.nn.LazyLinear(classes)
+
+
+def scripted_factory(classes, channels, rows, cols):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return torch.jit.script(module_factory(classes, channels, rows, cols))
 
 
 def silent_factory():
@@ -172,6 +192,22 @@ def test_factory_builds_the_users_own_network():
         (
             f"{__name__}:no_module_factory",
             f"network: {__name__}:no_module_factory returned int, wanted is a torch.nn.Module",
+        ),
+        (
+            f"{__name__}:half_factory",
+            f"network: {__name__}:half_factory: 1.weight is torch.float16, wanted is torch.float32; model.float() does",
+        ),
+        (
+            f"{__name__}:meta_factory",
+            f"network: {__name__}:meta_factory: 1.weight is on the device meta, wanted is cpu",
+        ),
+        (
+            f"{__name__}:lazy_factory",
+            f"network: {__name__}:lazy_factory: weight has no size yet, wanted is a module that has seen an image",
+        ),
+        (
+            f"{__name__}:scripted_factory",
+            f"network: {__name__}:scripted_factory returned a ScriptModule, wanted is the module that it was made of",
         ),
         (
             f"{__name__}:silent_factory",

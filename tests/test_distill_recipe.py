@@ -253,6 +253,19 @@ def test_the_fingerprint_changes_with_what_the_weights_depend_on():
         ("fashion-mnist", "split", "296d0814c594d657"),
     ],
 )
+def test_the_fingerprint_changes_with_the_file_of_a_network_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given = recipes.load("digits-small")
+    own = msgspec.structs.replace(given, network=NetworkSpec(factory="own_network:build"))
+    stage = own.stages[0].name
+    missing = recipes.fingerprint(own, stage, None, 0)
+    (tmp_path / "own_network.py").write_text("def build(classes, channels, rows, cols): ...\n")
+    first = recipes.fingerprint(own, stage, None, 0)
+    assert first == recipes.fingerprint(own, stage, None, 0)
+    (tmp_path / "own_network.py").write_text("def build(classes, channels, rows, cols): return None\n")
+    assert len({missing, first, recipes.fingerprint(own, stage, None, 0)}) == 3
+
+
 def test_later_fields_leave_the_first_releases_weights_valid(name, stage, stamp):
     assert recipes.fingerprint(recipes.load(name), stage, "rows", 0) == stamp
 

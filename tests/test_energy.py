@@ -264,11 +264,14 @@ def test_entries_that_are_wrong(fields: dict[str, object], sentence: str) -> Non
     ("change", "sentence"),
     [
         (lambda text: text.replace("pj: 10,", "pj: ten,"), "Expected `float`, got `str` - at `$.entries[4].pj`"),
-        (lambda text: text.replace("name:", "names:"), "Object contains unknown field `names`"),
-        (lambda text: text.replace("source: >-", "sources: >-"), "Object contains unknown field `sources`"),
+        (lambda text: text.replace("name:", "names:"), "Object contains unknown field `names`; did you mean name?"),
+        (
+            lambda text: text.replace("source: >-", "sources: >-"),
+            "Object contains unknown field `sources`; did you mean source?",
+        ),
         (
             lambda text: text.replace("action: dram", "action: flash"),
-            "Invalid enum value 'flash' - at `$.entries[7].action`",
+            "Invalid enum value 'flash' - at `$.entries[7].action`; wanted is add or dram or multiply or sram",
         ),
         (
             lambda text: text.replace("bits: 8, pj: 0.03", "bits: 32, pj: 0.03"),

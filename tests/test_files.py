@@ -52,8 +52,8 @@ def fault(path, text, reader, record=Outer):
 
 
 FORM_FAULTS = [
-    ({"name": "a", "inner": {"depth": 1}, "nmae": 2}, "Object contains unknown field `nmae`"),
-    ({"name": "a", "inner": {"dpth": 1}}, "Object contains unknown field `dpth` - at `$.inner`"),
+    ({"name": "a", "inner": {"depth": 1}, "nmae": 2}, "Object contains unknown field `nmae`; did you mean name?"),
+    ({"name": "a", "inner": {"dpth": 1}}, "Object contains unknown field `dpth` - at `$.inner`; did you mean depth?"),
     ({"name": "a"}, "Object missing required field `inner`"),
     ({"name": 3, "inner": {"depth": 1}}, "Expected `str`, got `int` - at `$.name`"),
     ({"name": "a", "inner": {"depth": "1"}}, "Expected `int`, got `str` - at `$.inner.depth`"),

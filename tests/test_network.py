@@ -284,7 +284,9 @@ def test_an_unknown_kind_in_a_file_is_refused(tmp_path):
     (tmp_path / "n.json").write_text(text)
     with pytest.raises(BadInput) as error:
         read_json(tmp_path / "n.json", Network)
-    assert str(error.value) == f"{tmp_path / 'n.json'}: Invalid enum value 'pool' - at `$.layers[0].kind`"
+    kinds = "add or affine or concat or conv or depthwise or max or mean or table or upsample"
+    told = f"Invalid enum value 'pool' - at `$.layers[0].kind`; wanted is {kinds}"
+    assert str(error.value) == f"{tmp_path / 'n.json'}: {told}"
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from hls_students import conv, student_of
 from random_students import random_student
 
 from hw import presets
+from hw import student as store
 from hw.accelerator import LineEngine
 from hw.accelerator import machine as preset
 from hw.errors import BadInput, DoesNotFit, PacemakerError, UnsupportedLayer
@@ -25,6 +26,7 @@ from hw.passes import fold_affines
 from hw.rtl import line
 from hw.rtl.line import Row, first_fit
 from hw.rtl.line.layers import word
+from hw.rtl.line.logits import byte_logits
 from hw.student import lifted
 from sim import cosim, cosim_engine, engine, planner
 from sim import kernels_engine as kernel
@@ -333,6 +335,24 @@ def test_students_that_the_rtl_cannot_hold_are_refused():
     made = student_of(NETWORKS["1x3"], 1, images=2)
     with pytest.raises(PacemakerError, match="the RTL of the line engine wants 8 bits at most"):
         line.check(made, PLAIN)
+
+
+@needs("icarus")
+def test_a_runs_wide_logits_get_a_byte_each(tmp_path):
+    made = student_of(NETWORKS["1x3"], 1, images=3)
+    store.save(made, tmp_path / "student")
+    verdict = cosim_engine.check_run(tmp_path, PLAIN, 2)
+    assert verdict.exact
+    assert verdict.note.startswith("logits in fixed<8,")
+    assert re.search(r" have the same class on [012] of 2$", str(verdict))
+    narrow = byte_logits(made)
+    out, wide = (each.formats[made.network.output.name].out for each in (narrow, made))
+    assert out.width == 8
+    # The largest logit fits, and would not with a bit more behind the point.
+    assert np.abs(narrow.outputs).max() in range(64, 128)
+    dropped = wide.fraction - out.fraction
+    assert np.abs(narrow.outputs * 2.0**dropped - made.outputs).max() <= 2.0**dropped
+    assert byte_logits(narrow) is narrow
 
 
 def test_the_fields_of_a_layer_have_one_order():

@@ -185,7 +185,8 @@ def test_a_missing_file_is_told(name, tmp_path):
 
 def test_a_key_too_many_is_refused_with_its_name(tmp_path):
     saved(tmp_path, teacher="x")
-    assert refusal(load, tmp_path) == f"{tmp_path / 'student.json'}: Object contains unknown field `teacher`"
+    told = "Object contains unknown field `teacher`; known are formats, network, provenance, version"
+    assert refusal(load, tmp_path) == f"{tmp_path / 'student.json'}: {told}"
 
 
 def test_a_format_out_of_range_is_refused_with_its_place(tmp_path):

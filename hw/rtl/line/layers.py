@@ -73,7 +73,8 @@ def check(student: Student, engine: LineEngine) -> None:
     for own, formats in student.formats.items():
         if formats.out.width > 8:
             raise UnsupportedLayer(
-                f"layer {own}: {formats.out} was found, the RTL of the line engine wants 8 bits at most"
+                f"layer {own}: {formats.out} was found, the RTL of the line engine wants 8 bits at most; that of a "
+                "pipeline has no such limit"
             )
 
 
