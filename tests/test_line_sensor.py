@@ -23,6 +23,12 @@ def test_a_row_at_a_time_by_hand() -> None:
     assert (found.frame_cycles, found.interval_cycles) == (400, 84)
 
 
+def test_a_frame_of_one_row_by_hand() -> None:
+    # Its 5 pixels have arrived at 50; its task ends at 71, its store at 76.
+    found = watch(Network("row", Shape(1, 5, 1), ROWS.layers), ENGINE, Source(1.0))
+    assert (found.keeps_up, found.latency_cycles) == (True, 26)
+
+
 def test_a_sensor_that_is_too_fast_overruns_where_there_is_no_place_by_hand() -> None:
     # Line memory of two rows and a write buffer holds one row ahead: row 2 begins to arrive at 10 * 2 * 5 / 5 = 20,
     # when row 0 (there at 10, used until 31) still has its place.

@@ -66,6 +66,13 @@ def test_stamps_equal_the_oracles_where_pixels_come_late(seed: int) -> None:
     expect_equal(network, random_pipeline(seed, network), frames, replace(ALWAYS, releases=releases))
 
 
+def test_a_single_pixel_that_comes_late() -> None:
+    dot = Network("dot", Shape(1, 1, 1), (Layer("a", "conv", (INPUT,), 1),))
+    pipeline = Pipeline("dot", 100.0, {"a": Engine(1, 1)}, {"input -> a": Fifo(1), "a -> output": Fifo(1)})
+    trace = expect_equal(dot, pipeline, 1, replace(ALWAYS, releases=np.array([9])))
+    assert trace.starts[INPUT] == [9]
+
+
 def test_the_random_machines_cover_what_they_are_for() -> None:
     networks = [random_network(seed) for seed in SEEDS]
     layers = [layer for network in networks for layer in network.layers]
