@@ -251,8 +251,8 @@ def _clip(walk: Walk, node: Any, given: Attributes) -> None:
     """Bounds are attributes up to opset 10, constant inputs since."""
     bounds = [given.get("min"), given.get("max")]
     for i, tensor in enumerate(node.input[1:3]):
-        if tensor in walk.constants:
-            bound = walk.onnx.numpy_helper.to_array(walk.constants[tensor])
+        bound = walk.array(tensor)
+        if bound is not None:
             bounds[i] = float(bound.item()) if bound.size == 1 else None
     low, high = bounds
     if low is None or high is None:

@@ -55,18 +55,22 @@ class Walk:
         array = self.constants.get(tensor)
         return None if array is None else tuple(array.dims)
 
+    def array(self, tensor: str) -> Any:
+        """A constant's numbers as an array; None of what is computed, or lies in a file beside the model."""
+        constant = self.constants.get(tensor)
+        if constant is None or constant.data_location == self.onnx.TensorProto.EXTERNAL:
+            return None
+        return self.onnx.numpy_helper.to_array(constant)
+
     def integers(self, tensor: str) -> list[int]:
         """A constant's whole numbers; none of what is computed or of another type."""
-        if tensor not in self.constants:
-            return []
-        array = self.onnx.numpy_helper.to_array(self.constants[tensor])
-        return [int(number) for number in array] if array.dtype.kind in "iu" else []
+        array = self.array(tensor)
+        return [int(number) for number in array] if array is not None and array.dtype.kind in "iu" else []
 
     def floats(self, tensor: str) -> list[float]:
         """A constant's numbers; none of what is computed."""
-        if tensor not in self.constants:
-            return []
-        return [float(number) for number in self.onnx.numpy_helper.to_array(self.constants[tensor])]
+        array = self.array(tensor)
+        return [] if array is None else [float(number) for number in array]
 
     def users(self, tensor: str) -> int:
         """How many nodes read a tensor."""

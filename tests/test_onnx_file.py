@@ -224,6 +224,20 @@ def test_weights_in_a_file_beside_it_are_not_read(tmp_path, monkeypatch, kept):
     assert read(folder / "net.onnx") == read(path)
 
 
+def test_bounds_in_a_file_beside_it_are_none(tmp_path):
+    path = model(
+        tmp_path, [node("Clip", ["x", "low", "six"], name="c")], Shape(4, 5, 2), {"low": weight(), "six": weight()}
+    )
+    given = onnx.load(path)
+    for array in given.graph.initializer:
+        array.data_location = TensorProto.EXTERNAL
+        array.external_data.add(key="location", value="/etc/passwd")
+        array.ClearField("raw_data")
+    path.write_bytes(given.SerializeToString())
+    with pytest.raises(UnsupportedLayer, match=r"^layer c: a Clip without two constant bounds is not supported"):
+        read(path)
+
+
 def test_names_can_be_printed_and_stand_for_no_end(tmp_path):
     nodes = [node("Tanh", ["x"], "y", "a\x1b[31m\n"), node("Tanh", ["y"], "out", "output")]
     found = read(model(tmp_path, nodes, Shape(4, 5, 2), {}))
