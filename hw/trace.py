@@ -5,8 +5,10 @@ filters [outputs, inputs, rows, cols] become (rows, cols, inputs, outputs).
 """
 
 import io
+import logging
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,11 +69,9 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
     modes = {part: part.training for part in model.modules()}
     model.eval()
     try:
-        # Without gradients throughout, a part that switches them off is no part of its own; what torch prints of a
-        # graph that it cannot export is for its own developers.
+        # Without gradients throughout, a part that switches them off is no part of its own.
         image = torch.zeros(1, shape.channels, shape.rows, shape.cols, dtype=numbers, device=device)
-        with warnings.catch_warnings(), torch.no_grad(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with _quiet(), torch.no_grad():
             program = torch.export.export(model, (image,))
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
@@ -85,6 +85,19 @@ def trace(model: Any, shape: Shape, name: str) -> Traced:
         if not np.isfinite(values).all():
             raise BadInput(f"layer {key.rpartition('.')[0]}: {key} holds NaN or infinity; train it again")
     return Traced(Network(name, shape, tuple(walk.layers)), walk.weights)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch prints, logs and warns of a graph, which is for its own developers."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
 
 
 def _check_arguments(model: Any, shape: Any, name: str, torch: Any) -> None:
