@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from hw import onnx_maps, onnx_windows
 from hw.errors import BadInput, PacemakerError, UnsupportedLayer, need
 from hw.files import read_bytes
 from hw.network import INPUT, Network, Shape
-from hw.onnx_layers import HANDLERS
 from hw.onnx_walk import Walk, name_of
 
+_HANDLERS = {**onnx_windows.HANDLERS, **onnx_maps.HANDLERS}
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What taking numbers from attributes and tensors raises where they are of another form than the checker looks at."""
 
@@ -77,9 +78,9 @@ def _input_shape(walk: Walk, value: Any) -> Shape:
 
 
 def _step(walk: Walk, node: Any) -> None:
-    handler = HANDLERS.get(node.op_type)
+    handler = _HANDLERS.get(node.op_type)
     if handler is None:
-        known = ", ".join(HANDLERS)
+        known = ", ".join(_HANDLERS)
         raise UnsupportedLayer(f"layer {name_of(node)}: {node.op_type} is not supported; known are {known}")
     try:
         value = walk.onnx.helper.get_attribute_value

@@ -1,6 +1,6 @@
 """What the handlers of `hw.onnx_file` share: the state of one pass over an ONNX graph, and what its nodes say."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,13 @@ class Walk:
             if layer.name in wanted:
                 wanted.update(layer.inputs)
         return (layer for layer in self.layers if layer.name in wanted)
+
+
+def axes_of(walk: Walk, node: Any, given: Attributes) -> Sequence[int]:
+    """A node's axes: an attribute up to opset 17, a constant input since."""
+    if "axes" in given:
+        return list(given["axes"])
+    return walk.integers(node.input[1]) if len(node.input) > 1 else []
 
 
 def name_of(node: Any) -> str:
