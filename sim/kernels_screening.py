@@ -85,9 +85,8 @@ def screen(
                 first[n, point] = begin[point] + ii[n, point] + d
                 last[n, point] = max(end[point] + ii[n, point], begin[point] + work) + d
                 busiest[point] = max(busiest[point], max(work, inputs * copy[point]))
-        pixels_out = layers[count - 1, L_OUTPUTS]
         for point in range(points):
             latency[start + point] = last[count, point] + 1  # it makes a pixel an ii, so the sink never lags
-            interval[start + point] = max(busiest[point], pixels_out)
+            interval[start + point] = busiest[point]
             multipliers[start + point] = macs[point]
     return -1
