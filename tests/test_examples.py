@@ -114,5 +114,5 @@ def test_scripts_are_short_numbered_and_listed():
     for path in EXAMPLES.iterdir():
         if path.suffix in (".py", ".ipynb", ".yaml"):
             assert f"({path.name})" in listed, path.name
-    assert len(SCRIPTS) == 13
+    assert len(SCRIPTS) == 14
     assert set(SLOW) | set(WANTED) | set(PROGRAMS) <= {*SCRIPTS, *NOTEBOOKS}

@@ -314,8 +314,8 @@ def test_a_failed_build_and_a_missing_tool_or_project_are_told(tmp_path, monkeyp
     assert "no licence" in (made / "vendor.log").read_text()
     with pytest.raises(BadInput) as error:
         vendor.synthesise(tmp_path)
-    told = "no HLS project here (build_prj.tcl is missing); make one with: pacemaker generate"
-    assert str(error.value) == f"{tmp_path}: {told}"
+    told = "no HLS project here (build_prj.tcl is missing); make one with: pacemaker generate RUN --out"
+    assert str(error.value) == f"{tmp_path}: {told} {tmp_path}"
     monkeypatch.setenv("PATH", os.devnull)
     with pytest.raises(MissingTool) as error:
         vendor.synthesise(made)

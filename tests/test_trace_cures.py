@@ -30,8 +30,6 @@ OPERATIONS = {
     "conv_transpose2d": lambda m, y: F.conv_transpose2d(y, m.conv.weight),
     "pixel_shuffle": lambda m, y: F.pixel_shuffle(y, 2),
     "conv3d": lambda m, y: F.conv3d(y, m.cube),
-    "pad": lambda m, y: F.pad(y, (1, 1)),
-    "constant_pad_nd": lambda m, y: torch.constant_pad_nd(y, (1, 1)),
     "adaptive_max_pool2d": lambda m, y: F.adaptive_max_pool2d(y, 1),
     "amax": lambda m, y: y.amax((2, 3)),
     "sum": lambda m, y: y.sum((2, 3)),
