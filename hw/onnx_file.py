@@ -80,8 +80,10 @@ def _input_shape(walk: Walk, value: Any) -> Shape:
 def _step(walk: Walk, node: Any) -> None:
     handler = _HANDLERS.get(node.op_type)
     if handler is None:
-        known = ", ".join(_HANDLERS)
-        raise UnsupportedLayer(f"layer {name_of(node)}: {node.op_type} is not supported; known are {known}")
+        cure = f"known are {', '.join(_HANDLERS)}"
+        if node.op_type == "Floor":  # of which an exact export is full
+            cure = "of an exact export the plain one, or the run itself, would do"
+        raise UnsupportedLayer(f"layer {name_of(node)}: {node.op_type} is not supported; {cure}")
     try:
         value = walk.onnx.helper.get_attribute_value
         handler(walk, node, {attribute.name: value(attribute) for attribute in node.attribute})

@@ -336,6 +336,7 @@ REFUSED = [
         "layer r: Resize of nearest, asymmetric, round_prefer_floor is not supported; nearest, asymmetric, floor would",
     ),
     (node("Elu", ["x"], name="e", alpha=float("inf")), "layer e: Elu (function elu:inf: behind elu one finite number"),
+    (node("Floor", ["x"], name="f"), "layer f: Floor is not supported; of an exact export the plain one, or the run"),
     (node("Sin", ["x"], name="s"), "layer s: Sin is not supported; known are Conv, Gemm, "),
     (node("HardSigmoid", ["x"], name="h"), "layer h: HardSigmoid of alpha 0.2 and beta 0.5 is not supported; alpha 1"),
     (node("Clip", ["x", "low", "six"], name="c"), "layer c: a Clip without two constant bounds is not supported; two "),
