@@ -452,6 +452,7 @@ def test_a_fault_in_the_rtl_is_seen(name, monkeypatch):
         ("tables", "tiles"),
         ("depthwise", "tiles"),
         ("classifier", "tiles"),
+        ("upsamples", "tiles"),
         ("wide padding", "bursts"),
         ("means", "no prefetch"),
         ("3x3", "small"),
