@@ -1,8 +1,11 @@
 """Networks of the user's own: functions named in a recipe, installed or in the current folder."""
 
+import hashlib
 import importlib
+import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -35,6 +38,31 @@ def call_factory(factory: str, classes: int, channels: int, rows: int, cols: int
     return network
 
 
+def digest(factory: str) -> str:
+    """Of the file that `package.module:function` lies in, for fingerprints; nothing where none is found.
+
+    What that file imports is not looked at.
+    """
+    try:
+        with _current_folder():
+            spec = importlib.util.find_spec(factory.partition(":")[0])
+    except Exception:  # a package of the user's that cannot be imported: `call_factory` says so
+        return ""
+    file = Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file is not None and file.is_file() else ""
+
+
+@contextmanager
+def _current_folder() -> Iterator[None]:
+    """Modules of the current folder can be imported."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
 def _check_module(factory: str, network: nn.Module) -> None:
     """Training wants Python's own modules with float32 weights on the CPU; it moves them itself."""
     if isinstance(network, torch.jit.ScriptModule):
@@ -49,14 +77,11 @@ def _check_module(factory: str, network: nn.Module) -> None:
 
 
 def _import_function(factory: str, module_name: str, function_name: str) -> Callable[..., object]:
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
     try:
-        function: object = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, SyntaxError) as error:
+        with _current_folder():
+            function: object = getattr(importlib.import_module(module_name), function_name)
+    except Exception as error:  # whatever a module of the user's own raises
         raise BadInput(f"network: factory {factory} cannot be imported ({error})") from error
-    finally:
-        sys.path.remove(here)
     if not callable(function):
         raise BadInput(f"network: {factory} is {type(function).__name__}, wanted is a function")
     return function

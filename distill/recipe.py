@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from distill import sources
 from distill.data import DataSpec
+from distill.factories import digest
 from distill.filters import HEADS, ROW_POLICIES, STEMS
 from distill.methods import Stage as Stage
 from distill.methods import check_positive, check_range
@@ -224,7 +224,7 @@ def fingerprint(recipe: Recipe, stage_name: str, head: str | None, seed: int) ->
     about_student = _stamp(student) if any(stage.kind == "row" for stage in chain) else student.n
     data = _stamp(msgspec.structs.replace(recipe.data, folder=None))
     stages = [_stamp(stage) for stage in chain]
-    own = [sources.digest(recipe.network.factory)] if recipe.network.factory else []
+    own = [digest(recipe.network.factory)] if recipe.network.factory else []
     parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed, *own)
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
 

@@ -30,12 +30,11 @@ def _add(walk: Walk, node: Any, given: Attributes) -> None:
         walk.add(node, "add", inputs=[walk.source(node, 0), walk.source(node, 1)])
         return
     place = 1 if node.input[0] == constant else 0
-    _check_constant(walk, node, constant)
     source = walk.source(node, place)
+    _check_constant(walk, node, constant, source)
     index = next((i for i, layer in enumerate(walk.layers) if layer.name == source), None)
     layer = None if index is None else walk.layers[index]
     takes = layer is not None and layer.convolves and not layer.bias and not layer.relu
-    takes = takes and math.prod(walk.size(constant) or ()) in (1, walk.shape(source).channels)
     if index is None or not takes or not walk.alone(node.input[place]):
         walk.add(node, "affine", inputs=(source,))
         return
@@ -94,12 +93,11 @@ def _table(walk: Walk, node: Any, given: Attributes) -> None:
     walk.add(node, "table", function=word)
 
 
-def _check_constant(walk: Walk, node: Any, constant: str) -> None:
-    """A constant beside a map must be a number or one a channel."""
-    size = walk.size(constant) or ()
-    channels = math.prod(size)
-    place = -3 if len(size) > 2 or math.prod(size[-2:]) == 1 else -1  # (channels, 1, 1), or beside a list
-    if channels != 1 and (len(size) < -place or size[place] != channels):
+def _check_constant(walk: Walk, node: Any, constant: str, source: str) -> None:
+    """A constant beside a map must be a number or one a channel; (channels,) beside a list, else it is one a column."""
+    size, shape = walk.size(constant) or (), walk.shape(source)
+    one_a_channel = math.prod(size) == shape.channels and (shape.pixels == 1 or size[-3:-2] == (shape.channels,))
+    if math.prod(size) != 1 and not one_a_channel:
         what = f"{node.op_type} of a constant of shape {size}"
         raise refuse(node, what, "a number, or one a channel (channels, 1, 1), would do")
 
@@ -114,8 +112,9 @@ def _scaled(walk: Walk, node: Any, given: Attributes) -> None:
     elif node.op_type == "Div" and constant == 0:
         raise refuse(node, "a Div by a map", "a product by a number would do")
     else:
-        _check_constant(walk, node, node.input[constant])
-        walk.add(node, "affine", inputs=(walk.source(node, 1 - constant),))
+        source = walk.source(node, 1 - constant)
+        _check_constant(walk, node, node.input[constant], source)
+        walk.add(node, "affine", inputs=(source,))
 
 
 def _gated(walk: Walk, node: Any) -> None:

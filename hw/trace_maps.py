@@ -11,6 +11,7 @@ from hw.errors import BadInput
 from hw.network import Padding
 from hw.trace_walk import Floats, Walk, added, args_of, dims_of, operation_of, own_name, refuse
 
+_FLATTENING = ("squeeze", "view", "reshape", "flatten")
 _AFTER_FLATTEN = ("linear", "dropout", "relu")
 
 
@@ -156,6 +157,8 @@ def _affine(walk: Walk, node: Any, source: Any, scale: Floats | float, shift: Fl
         change = f"{operation_of(node)} from {dims_of(source)} to {dims_of(node)}"
         raise refuse(node, change, "one that keeps its shape would do")
     channels = walk.shape_of(read).channels
+    if np.size(scale) not in (1, channels) or np.size(shift) not in (1, channels):
+        raise refuse(node, f"{operation_of(node)} of a number a pixel", "a number, or one a channel, would do")
     name = walk.add(own_name(node, operation_of(node)), "affine", [read])
     walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}
     return name
@@ -219,7 +222,8 @@ def _flatten(walk: Walk, node: Any) -> str:
 def _reshape(walk: Walk, node: Any) -> str:
     """One that flattens the whole map, or takes away axes of one, and nothing else."""
     before, after = dims_of(node.args[0]), dims_of(node)
-    if after == before[: len(after)] and len(after) > 1 and set(before[len(after) :]) <= {1}:
+    only_ones = after == before[: len(after)] and len(after) > 1 and set(before[len(after) :]) <= {1}
+    if only_ones and (len(after) != 3 or all(operation_of(user) in _FLATTENING for user in node.users)):
         return walk.source(node.args[0])
     if len(after) != 2 or after[0] != before[0]:
         cure = "flatten(1) would do; channels that are shuffled want a 1x1 conv"

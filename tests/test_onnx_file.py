@@ -174,6 +174,16 @@ def test_a_number_a_pixel_is_no_bias(tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize("size", [(3,), (1, 3), (4, 1, 1), (2, 1, 1)])
+def test_a_number_a_column_or_of_other_channels_is_refused(tmp_path, size):
+    path = model(tmp_path, [node("Mul", ["x", "c"], name="m")], Shape(5, 3, 4), {"c": weight(*size)})
+    if size == (4, 1, 1):
+        assert [layer.kind for layer in read(path).layers] == ["affine"]
+        return
+    with pytest.raises(UnsupportedLayer, match=rf"^layer m: Mul of a constant of shape {re.escape(str(size))} is not "):
+        read(path)
+
+
 def test_maps_are_scaled_and_shifted_by_numbers_of_channels(tmp_path):
     weights = {"mean": weight(1, 3, 1, 1), "deviation": weight(3, 1, 1), "two": np.float32(2), "w": weight(4, 3, 1, 1)}
     nodes = [

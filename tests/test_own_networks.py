@@ -313,6 +313,14 @@ REFUSED = {
         lambda: after(lambda m, y: y / 0.0),
         "layer div: a quotient by 0 is not supported; another number would do",
     ),
+    "a number a pixel of a list": (
+        lambda: after(lambda m, y: m.d(y.flatten(1)) * m.p, d=nn.Dropout(), p=nn.Parameter(torch.rand(192))),
+        "layer mul: mul of a number a pixel is not supported; a number, or one a channel, would do",
+    ),
+    "a conv on a map without an axis": (
+        lambda: after(lambda m, y: m.b(y.mean((2, 3), keepdim=True).squeeze(-1)), b=nn.Conv2d(1, 2, 1)),
+        f"layer squeeze: squeeze from (1, 4, 1, 1) to (1, 4, 1) is not supported; {FLAT}",
+    ),
     "no output": (lambda: Own(lambda m, x: None), SAME),
     "a parameter as output": (lambda: Own(lambda m, x: m.p, p=nn.Parameter(torch.ones(3))), SAME),
     "what is made of constants as output": (lambda: Own(lambda m, x: 2 * m.p, p=nn.Parameter(torch.ones(3))), SAME),
