@@ -7,6 +7,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.uint8]
+Part = tuple[Pixels, NDArray[np.int64]]
+"""Images [count, rows, cols, channels] and their class numbers [count], as a reader of files gives them."""
 
 
 def augment(pixels: Pixels, indices: NDArray[np.int64], seed: int, epoch: int, shift: int, flip: bool) -> Pixels:

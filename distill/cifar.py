@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distill.augment import Pixels
+from distill.augment import Part
 from distill.fetch import checked, fetched, is_address
 from hw.errors import BadInput
 from hw.files import read_bytes
@@ -67,8 +66,6 @@ FORMS = {
         "md5:03b5dce01913d631647c71ecec9e9cb8",
     ),
 }
-Part = tuple[Pixels, NDArray[np.int64]]
-"""Images [count, rows, cols, channels] and labels [count]."""
 
 
 def read(name: str, place: str | None, checksum: str | None) -> tuple[Part, Part]:

@@ -8,6 +8,7 @@ see.
 
 import contextlib
 import gzip
+import hashlib
 import math
 import zlib
 from collections.abc import Iterator, Mapping
@@ -20,17 +21,20 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from distill import cifar, images
+from distill import arrays, cifar, images
 from distill.augment import Pixels as Pixels
 from distill.augment import augment as augment
 from distill.fetch import BLOCK_BYTES, cache_folder, check_form, fetched, is_address
 from distill.networks import DataShape
 from hw.errors import BadInput, need
+from hw.files import read_bytes
 
 Labels = NDArray[np.int64]
 
 PIXEL_FRACTION_BITS = 8
-DATA_SETS = ("digits", "fashion-mnist", "cifar-10", "cifar-100", "folder")
+DATA_SETS = ("digits", "fashion-mnist", "cifar-10", "cifar-100", "folder", "arrays")
+OWN = ("folder", "arrays")
+"""What is found in `folder` is the data set, not a copy of one with a name."""
 TEST_SHARE = 0.2
 LARGEST_IDX_BYTES = 1 << 30
 """Of one idx file, unpacked: 1.3 million images of Fashion-MNIST's size."""
@@ -49,9 +53,10 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         name: digits (scikit-learn's, inside the wheel), fashion-mnist (idx.gz files), cifar-10 or cifar-100 (binary
-            version), or folder (PNG or JPEG files in a sub-folder for every class, maybe below `train` and `test`).
-        folder: where files are: a folder; of CIFAR an archive too; a web address of either, fetched once. None is
-            the folder of Debian's package dataset-fashion-mnist, or CIFAR's own address.
+            version), folder (PNG or JPEG files in a sub-folder for every class, maybe below `train` and `test`), or
+            arrays (an .npz file, `distill.arrays`).
+        folder: where files are: a folder; of CIFAR an archive too; a web address of either, fetched once; of arrays
+            the file. None is the folder of Debian's package dataset-fashion-mnist, or CIFAR's own address.
         checksum: of a CIFAR archive, `md5:` or `sha256:` and its digits; needed for an address that is not its own.
         rows: rows after average pooling; None keeps them. Likewise cols.
         cols: columns after average pooling.
@@ -79,8 +84,8 @@ class DataSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise BadInput(f"data: {what} is {value}, wanted is 1 or more")
         if self.split_seed < 0:
             raise BadInput(f"data: split_seed is {self.split_seed}, wanted is 0 or more")
-        if self.name == "folder" and self.folder is None:
-            raise BadInput("data: name is folder, but no folder is given; set data.folder to the images' place")
+        if self.name in OWN and self.folder is None:
+            raise BadInput(f"data: name is {self.name}, but no folder is given; set data.folder to the images' place")
         if self.checksum is not None:
             if self.name not in cifar.FORMS:
                 raise BadInput(f"data: a checksum is of an archive, and {self.name} has none; remove data.checksum")
@@ -151,6 +156,22 @@ def load(spec: DataSpec) -> Data:
     return Data(train, validation, test, classes)
 
 
+@lru_cache(maxsize=2)
+def digest(spec: DataSpec) -> str:
+    """Of the files of images of the user's own, for fingerprints; "" for those that have a published name.
+
+    Raises:
+        BadInput: they are not there or cannot be read.
+    """
+    place = Path(spec.folder or "")
+    if spec.name not in OWN:
+        return ""
+    found = hashlib.sha256()
+    for file in [place] if spec.name == "arrays" else images.files_of(place):
+        found.update(hashlib.sha256(str(file.relative_to(place)).encode() + b"\0" + read_bytes(file)).digest())
+    return found.hexdigest()[:16]
+
+
 def statistics(images: Images) -> Statistics:
     """Mean and deviation of each channel, exact to float64: from a histogram of the 256 values."""
     values = np.arange(256) / 2**PIXEL_FRACTION_BITS
@@ -194,20 +215,23 @@ def _read(spec: DataSpec) -> tuple[Images, Images, int]:
         return (*_digits(spec.split_seed), 10)
     if spec.name == "fashion-mnist":
         return (*_fashion_mnist(spec), 10)
-    if spec.name == "folder":
-        return _folder(spec)
+    if spec.name in OWN:
+        return _own(spec)
     train, test = cifar.read(spec.name, spec.folder, spec.checksum)
     return Images(*train), Images(*test), cifar.FORMS[spec.name].classes
 
 
-def _folder(spec: DataSpec) -> tuple[Images, Images, int]:
-    """An image folder; where it has no part for testing, a share of every class is put apart by the split's seed."""
-    found, apart = images.read_split(Path(spec.folder or ""))
-    pool = Images(found.pixels, found.labels)
+def _own(spec: DataSpec) -> tuple[Images, Images, int]:
+    """Images of the user's own; where they have no part for testing, a share of every class is put apart by the seed.
+
+    The seed is the split's.
+    """
+    place = Path(spec.folder or "")
+    found, apart, classes = arrays.read(place) if spec.name == "arrays" else images.read_split(place)
     if apart is not None:
-        return pool, Images(apart.pixels, apart.labels), len(found.classes)
-    test, pool = split(pool, TEST_SHARE, spec.split_seed)
-    return pool, test, len(found.classes)
+        return Images(*found), Images(*apart), classes
+    test, pool = split(Images(*found), TEST_SHARE, spec.split_seed)
+    return pool, test, classes
 
 
 def _digits(seed: int) -> tuple[Images, Images]:

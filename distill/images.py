@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distill.augment import Pixels
+from distill.augment import Part, Pixels
 from hw.errors import BadInput, need
 from hw.files import read_bytes
 
@@ -35,22 +35,31 @@ class Folder:
     classes: tuple[str, ...]
 
 
-def read_split(folder: Path) -> tuple[Folder, Folder | None]:
-    """The images for training and, where `folder` holds `train` and `test`, those for testing.
+def read_split(folder: Path) -> tuple[Part, Part | None, int]:
+    """The images for training, those for testing where `folder` holds `train` and `test`, and the number of classes.
 
     Raises:
         BadInput: as of `read_folder`, or the two parts have other classes or sizes.
     """
-    if not (folder / "train").is_dir() or not (folder / "test").is_dir():
-        return read_folder(folder), None
-    train, test = read_folder(folder / "train"), read_folder(folder / "test")
+    found = [read_folder(part) for part in _parts(folder)]
+    train, test = found[0], found[-1]
     if train.classes != test.classes:
         odd = sorted(set(train.classes) ^ set(test.classes))[0]
         raise BadInput(f"{folder}: the class {odd} is in one of train and test only; wanted are the same in both")
     if train.pixels.shape[1:] != test.pixels.shape[1:]:
         sizes = f"{_told(train.pixels.shape[1:])} in train and {_told(test.pixels.shape[1:])} in test"
         raise BadInput(f"{folder}: images are {sizes}; resize all to one size")
-    return train, test
+    apart = (test.pixels, test.labels) if len(found) > 1 else None
+    return (train.pixels, train.labels), apart, len(train.classes)
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Every file that `read_split` reads, in its order.
+
+    Raises:
+        BadInput: no such folder, no classes, or a class without images.
+    """
+    return [file for part in _parts(folder) for name in _classes(part) for file in _files(part / name)]
 
 
 def read_folder(folder: Path) -> Folder:
@@ -67,6 +76,11 @@ def read_folder(folder: Path) -> Folder:
     paths = [path for found in files.values() for path in found]
     labels = np.repeat(np.arange(len(files)), [len(found) for found in files.values()])
     return Folder(_stacked(paths), labels.astype(np.int64), tuple(files))
+
+
+def _parts(folder: Path) -> list[Path]:
+    parts = [folder / "train", folder / "test"]
+    return parts if all(part.is_dir() for part in parts) else [folder]
 
 
 def _classes(folder: Path) -> list[str]:

@@ -7,9 +7,10 @@ from functools import partial
 
 import msgspec
 import numpy as np
+import torch
 from torch import Tensor
 
-from distill import losses
+from distill import losses, own
 from distill.ensemble import MIXED, PARTS
 from hw.errors import BadInput, check_word
 
@@ -42,7 +43,7 @@ class Method(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What a stage minimises: truth CE + alpha sum_i weight_i match_i; alpha and the weights are the stage's own.
 
     Attributes:
-        method: kd, or dkd (`losses.dkd`).
+        method: kd, dkd (`losses.dkd`), or a `losses.Match` of one's own, package.module:function.
         standardise: compare z-scores of the logits (`losses.standardised`).
         truth: weight of the cross entropy; None is 1 - alpha.
         target: weight of TCKD, of the method dkd only (alpha in its paper).
@@ -66,7 +67,10 @@ def check_method(who: str, method: Method) -> None:
     Raises:
         BadInput: an unknown word, a weight below 0, or one that the method has no use for.
     """
-    check_word(f"{who}: method", method.method, METHODS)
+    if ":" in method.method:
+        own.check_form(f"{who}: method", method.method)
+    else:
+        check_word(f"{who}: method", method.method, METHODS)
     for name in ("target", "beta"):
         check_range(f"{who}: {name}", getattr(method, name), 0)
         if method.method != "dkd" and getattr(method, name) != getattr(Method(), name):
@@ -158,11 +162,47 @@ def loss(stage: Stage, logits: Tensor, labels: Tensor, speaking: Sequence[tuple[
 
 
 def match_of(method: Method) -> losses.Match:
-    """The loss by which a student is compared with one teacher."""
+    """The loss by which a student is compared with one teacher.
+
+    Raises:
+        BadInput: one of the user's own that cannot be imported.
+    """
     match: losses.Match = losses.plain_kd
     if method.method == "dkd":
         match = partial(losses.dkd, alpha=method.target, beta=method.beta)
+    elif method.method not in METHODS:
+        match = _own_match(method.method)
     return losses.standardised(match) if method.standardise else match
+
+
+def check_losses(stages: Sequence[Stage], classes: int) -> None:
+    """Ask the loss of every stage that has teachers once, before hours are spent on another one.
+
+    Raises:
+        BadInput: one of the user's own that cannot be imported, or whose answer is not a number to learn from.
+    """
+    for stage in stages:
+        if stage.teachers:
+            student = torch.zeros(2, classes, requires_grad=True)
+            match_of(stage)(student, torch.eye(classes)[:2], torch.tensor([0, 1]), stage.temperature)
+
+
+def _own_match(name: str) -> losses.Match:
+    function = own.imported("method", name)
+
+    def match(student_logits: Tensor, teacher_logits: Tensor, labels: Tensor, temperature: float) -> Tensor:
+        try:
+            found = function(student_logits, teacher_logits, labels, temperature)
+        except Exception as error:  # whatever a function of the user's own raises
+            raise BadInput(f"method {name} failed ({type(error).__name__}: {error})") from error
+        if not isinstance(found, Tensor) or found.dim() or not found.is_floating_point():
+            shape = f" {list(found.shape)} of {found.dtype}" if isinstance(found, Tensor) else ""
+            raise BadInput(f"method {name} returned a {type(found).__name__}{shape}, wanted is one number, a Tensor []")
+        if student_logits.requires_grad and not found.requires_grad:
+            raise BadInput(f"method {name} has no gradient by the student's logits; wanted are torch's operations")
+        return found
+
+    return match
 
 
 def weights_at(stage: Stage, weights: Sequence[float], moment: Moment) -> list[float]:

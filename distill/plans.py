@@ -178,10 +178,11 @@ def _start(chain: Chain, above: Sequence[str]) -> tuple[str | None, str]:
 
 
 def _student_name(chain: Chain, above: Sequence[str]) -> str:
-    method = [] if chain.method == "kd" else [chain.method]
+    word = chain.method.rpartition(":")[2].lower().replace("_", "-").strip("-")
+    method = [] if word == "kd" else [word]
     after = [*(["standardised"] if chain.standardise else []), *([] if chain.start == "scratch" else [chain.start])]
     if chain.schedule == "teacher":
-        return "-".join([chain.method, *after])
+        return "-".join([word, *after])
     own = ["set", *_count(chain)] if chain.pacemakers[0] == "set" else [above[-1].removesuffix("-dense")]
     return "-".join([*own, chain.schedule, *method, *after])
 

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from distill import data as data_sets
+from distill import own
 from distill.data import DataSpec
-from distill.factories import digest
 from distill.filters import HEADS, ROW_POLICIES, STEMS
+from distill.methods import METHODS, check_positive, check_range
 from distill.methods import Stage as Stage
-from distill.methods import check_positive, check_range
 from distill.networks import NetworkSpec
 from distill.plans import Chain, written_out
 from distill.precision import PRECISIONS
@@ -217,15 +218,20 @@ def fingerprint(recipe: Recipe, stage_name: str, head: str | None, seed: int) ->
 
     The number of seeds, the quantisation, the data's folder and stages that it does not need are left out, so that to
     add a seed or a student retrains nothing. `head` is that of the students, if the stage is one or learns from one.
-    Of a network of the user's own the file that makes it counts.
+    Of images, a network and losses of the user's own their files count (`distill.data.digest`, `distill.own.digest`).
+
+    Raises:
+        BadInput: images of the user's own are not there.
     """
     chain = ancestry(recipe, stage_name)
     student = msgspec.structs.replace(recipe.student, heads=(head or recipe.student.heads[0],))
     about_student = _stamp(student) if any(stage.kind == "row" for stage in chain) else student.n
-    data = _stamp(msgspec.structs.replace(recipe.data, folder=None))
+    data = _stamp(recipe.data) | {"folder": data_sets.digest(recipe.data) or None}
     stages = [_stamp(stage) for stage in chain]
-    own = [digest(recipe.network.factory)] if recipe.network.factory else []
-    parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed, *own)
+    factory = [recipe.network.factory] if recipe.network.factory else []
+    losses = sorted({stage.method for stage in chain if stage.method not in METHODS})
+    files = [own.digest(name) for name in (*factory, *losses)]
+    parts = (data, _stamp(recipe.network), about_student, _stamp(recipe.training), stages, seed, *files)
     return hashlib.sha256(to_json(parts).encode()).hexdigest()[:16]
 
 

@@ -13,7 +13,7 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from distill import checkpoint, jobs, precision
+from distill import checkpoint, jobs, methods, precision
 from distill import data as data_sets
 from distill.answers import DEFAULT_BYTES, Store
 from distill.checkpoint import DEFAULT_HEAD, Distillation, Record
@@ -100,7 +100,9 @@ def run(
     todo = jobs.unfinished(recipe, folder, seeds)
     if todo:
         checkpoint.check_networks(recipe)
-        check_batches(len(data_sets.load(recipe.data).train), recipe.training.batch, ranks)
+        data = data_sets.load(recipe.data)
+        methods.check_losses(recipe.stages, data.classes)
+        check_batches(len(data.train), recipe.training.batch, ranks)
     ranks.wait()
     do = partial(perform, recipe, folder, tuple(seeds), Means(ranks, store))
     try:

@@ -9,8 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from hw.accelerator import Budget, Engine
 from hw.errors import DoesNotFit
 from sim import knapsack
@@ -42,12 +40,12 @@ def fastest(choices: Mapping[str, Sequence[Option]], budget: Budget) -> dict[str
         DoesNotFit: fewer multipliers, DSPs or block RAMs than the layers want at least.
     """
     limits = _limits(budget)
-    intervals = np.unique([option.cycles for found in choices.values() for option in found])
-    low, high = 0, intervals.size
+    intervals = sorted({option.cycles for found in choices.values() for option in found})
+    low, high = 0, len(intervals)
     best = None
     while low < high:
         middle = (low + high) // 2
-        chosen = _choose(choices, int(intervals[middle]), limits)
+        chosen = _choose(choices, intervals[middle], limits)
         if chosen is not None:
             best, high = chosen, middle
         else:

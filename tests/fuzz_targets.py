@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 import struct
 import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from contextlib import closing
@@ -400,6 +401,53 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
+def arrays() -> Target:
+    from distill import arrays as files
+
+    def make(folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        for name, shape in (("grey", (4, 3)), ("colour", (3, 5, 3))):
+            parts = {"train": 6, "test": 4} if name == "grey" else {"train": 6}
+            found = {f"x_{part}": rng.integers(0, 256, (n, *shape), np.uint8) for part, n in parts.items()}
+            found |= {f"y_{part}": np.arange(n) % 2 for part, n in parts.items()}
+            (folder / name).mkdir(parents=True)
+            (np.savez if name == "grey" else np.savez_compressed)(folder / name / "a.npz", **found)
+
+    return Target(make, {".npz": _of_npz}, lambda folder: files.read(folder / "a.npz"))
+
+
+def _of_npz(rng: Random, data: bytes) -> bytes:
+    if rng.random() < 0.3:
+        return worse.of_bytes(rng, data)
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(sorted(members))
+    head = members[name][:128]
+    changes = [
+        lambda: members.__setitem__(name, members[name][:-1] + rng.randbytes(1)),
+        lambda: members.pop(name),
+        lambda: members.__setitem__(name, worse.of_bytes(rng, members[name])),
+        lambda: members.__setitem__(name, head.replace(b"(6", rng.choice([b"(7", b"(-6", b"(6e9", b"(2" + b"0" * 9]))),
+        lambda: members.__setitem__(name, head.replace(b"|u1", rng.choice([b"|O", b"<f8", b"<U0", b"|V0", b"<M8"]))),
+        lambda: members.__setitem__(name, members[rng.choice(sorted(members))]),
+        lambda: members.__setitem__(name, _npy_bomb()),
+    ]
+    rng.choice(changes)()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", rng.choice([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2])) as made:
+        for member, content in members.items():
+            made.writestr(member, content)
+    return out.getvalue() if rng.random() < 0.8 else worse.of_bytes(rng, out.getvalue())
+
+
+@lru_cache
+def _npy_bomb() -> bytes:
+    """An array that is announced with 60 bytes and goes on for 3 MB of zeros."""
+    out = io.BytesIO()
+    np.save(out, np.zeros((6, 10), np.uint8))
+    return out.getvalue() + bytes(3 * 10**6)
+
+
 def fetch() -> Target:
     """Addresses and checksums, and an answer that changes; the web is a stand-in."""
     import http.client
@@ -623,6 +671,7 @@ TARGETS: dict[str, tuple[Callable[[], Target], float]] = {
     "idx": (idx, 4),
     "cifar": (cifar, 3),
     "images": (images, 4),
+    "arrays": (arrays, 3),
     "fetch": (fetch, 2),
     "database": (database, 2),
     "vendor": (vendor, 2),

@@ -10,6 +10,7 @@ from distill.methods import Moment, Phase, Stage
 from distill.recipe import Training
 from distill.resume import Memory
 from distill.train import deterministic, train
+from hw.errors import BadInput
 
 GENERATOR = torch.Generator().manual_seed(3)
 LOGITS, FIRST, SECOND = (torch.randn(6, 4, generator=GENERATOR, dtype=torch.float64) for _ in range(3))
@@ -54,6 +55,70 @@ def test_a_method_says_how_student_and_teacher_are_compared(fields, match):
     stage = Stage("a", "row", {"b": 1.0}, alpha=1.0, temperature=2.0, truth=0.5, **fields)
     expected = 0.5 * losses.cross_entropy(LOGITS, LABELS) + match(LOGITS, FIRST, LABELS, 2.0)
     assert loss(stage, at(0)) == pytest.approx(expected.item())
+
+
+def squared(student, teacher, labels, temperature):
+    return ((student - teacher) / temperature).square().sum(dim=1).mean()
+
+
+def test_a_method_may_be_a_function_of_ones_own():
+    stage = Stage("a", "row", {"b": 1.0}, alpha=0.5, temperature=2.0, method=f"{__name__}:squared")
+    expected = 0.5 * losses.cross_entropy(LOGITS, LABELS) + 0.5 * ((LOGITS - FIRST) ** 2).sum() / 4 / 6
+    assert loss(stage, at(0)) == pytest.approx(expected.item())
+    assert methods.check_losses([stage, Stage("b", "full")], 4) is None
+
+
+def one_an_image(student, teacher, labels, temperature):
+    return (student - teacher).sum(dim=1)
+
+
+def as_a_float(student, teacher, labels, temperature):
+    return (student - teacher).sum().item()
+
+
+def without_gradient(student, teacher, labels, temperature):
+    return (student - teacher).detach().sum()
+
+
+def two_arguments(student, teacher):
+    return (student - teacher).sum()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("nowhere_at_all:f", "method nowhere_at_all:f cannot be imported (No module named 'nowhere_at_all')"),
+        (f"{__name__}:LABELS", f"method {__name__}:LABELS is Tensor, wanted is a function"),
+        (
+            f"{__name__}:one_an_image",
+            f"method {__name__}:one_an_image returned a Tensor [2] of torch.float32, wanted is one number, a Tensor []",
+        ),
+        (
+            f"{__name__}:as_a_float",
+            f"method {__name__}:as_a_float returned a float, wanted is one number, a Tensor []",
+        ),
+        (
+            f"{__name__}:without_gradient",
+            f"method {__name__}:without_gradient has no gradient by the student's logits; wanted are torch's "
+            "operations",
+        ),
+        (
+            f"{__name__}:two_arguments",
+            f"method {__name__}:two_arguments failed (TypeError: two_arguments() takes 2 positional arguments but 4 "
+            "were given)",
+        ),
+    ],
+)
+def test_a_loss_of_ones_own_is_tried(name, sentence):
+    with pytest.raises(BadInput) as error:
+        methods.check_losses([Stage("a", "row", {"b": 1.0}, method=name)], 10)
+    assert str(error.value) == sentence
+
+
+def test_a_loss_of_ones_own_wants_its_form():
+    with pytest.raises(BadInput) as error:
+        Stage("a", "row", {"b": 1.0}, method="a file.py:loss")
+    assert str(error.value) == "stage a: method 'a file.py:loss' is not of the form package.module:function"
 
 
 def test_phases_follow_each_other_by_their_share_of_the_epochs():

@@ -188,7 +188,7 @@ def test_factory_builds_the_users_own_network():
             "no_such_package:f",
             "network: factory no_such_package:f cannot be imported (No module named 'no_such_package')",
         ),
-        (f"{__name__}:NOT_CALLABLE", f"network: {__name__}:NOT_CALLABLE is int, wanted is a function"),
+        (f"{__name__}:NOT_CALLABLE", f"network: factory {__name__}:NOT_CALLABLE is int, wanted is a function"),
         (
             f"{__name__}:no_module_factory",
             f"network: {__name__}:no_module_factory returned int, wanted is a torch.nn.Module",

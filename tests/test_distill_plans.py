@@ -143,6 +143,18 @@ def test_chains_are_checked_at_birth(fields, sentence):
     assert str(error.value) == sentence
 
 
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({}, "logits-3-pacemaker-squared-error"),
+        ({"schedule": "teacher"}, "squared-error"),
+        ({"pacemaker": "split", "schedule": "joint"}, "split-joint-squared-error"),
+    ],
+)
+def test_the_students_name_has_the_function_of_a_loss_of_ones_own(fields, name):
+    assert stages_of(Chain(method="mine.losses:_Squared_Error", **fields))[-1].name == name
+
+
 def recipe(chain, *stages):
     return Recipe("trial", DataSpec(), NetworkSpec("wrn", 10), stages, chain=chain)
 

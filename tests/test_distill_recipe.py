@@ -4,6 +4,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from distill import data as data_sets
 from distill import recipe as recipes
 from distill.data import DATA_SETS, DataSpec
 from distill.methods import Phase
@@ -255,6 +256,75 @@ def test_the_fingerprint_changes_with_the_file_of_a_network_of_ones_own(tmp_path
     assert first == recipes.fingerprint(own, stage, None, 0)
     (tmp_path / "own_network.py").write_text("def build(classes, channels, rows, cols): return None\n")
     assert len({missing, first, recipes.fingerprint(own, stage, None, 0)}) == 3
+
+
+def test_the_fingerprint_changes_with_what_such_a_file_imports(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own = msgspec.structs.replace(recipes.load("digits-small"), network=NetworkSpec(factory="fp_net:build"))
+    (tmp_path / "fp_net.py").write_text(
+        "import json\nfrom fp_parts import layers\nimport fp_missing\nimport torch.nn\n"
+    )
+    (tmp_path / "fp_other.py").write_text("not imported")
+
+    def stamps(*changes):
+        found = []
+        for name, text in changes:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(text)
+            found.append(recipes.fingerprint(own, own.stages[0].name, None, 0))
+        return found
+
+    changed = (
+        ("fp_parts/__init__.py", ""),
+        ("fp_parts/layers.py", "from . import deep\nfrom .deep import value\n"),
+        ("fp_parts/deep.py", "value = 1\n"),
+        ("fp_parts/deep.py", "value = 2\nfrom ..fp_parts import layers\n"),
+        ("fp_net.py", "from fp_parts import layers\n"),
+        ("fp_net.py", "from fp_parts import layers, (\n"),
+        ("fp_net.py", "from fp_parts import layers, value\n"),
+    )
+    assert len(set(stamps(*changed))) == len(changed)
+    assert (
+        len(set(stamps(changed[-1], ("fp_other.py", "x = 1"), (".venv/lib/site-packages/fp_parts.py", "x = 2")))) == 1
+    )
+
+
+def test_the_fingerprint_changes_with_images_of_ones_own(tmp_path):
+    def stamp(pixel, name="one.npz"):
+        file = tmp_path / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(bytes([pixel]))
+        data = DataSpec("arrays", str(file))
+        data_sets.digest.cache_clear()
+        return recipes.fingerprint(msgspec.structs.replace(make(TEACHER), data=data), "teacher", None, 0)
+
+    assert len({stamp(1), stamp(2), recipes.fingerprint(make(TEACHER), "teacher", None, 0)}) == 3
+    assert stamp(1) == stamp(1, "moved.npz")
+    for name in ("cat/1.png", "dog/1.png"):
+        (tmp_path / "images" / name).parent.mkdir(parents=True)
+        (tmp_path / "images" / name).write_bytes(b"x")
+    found = set()
+    for name in ("cat/1.png", "cat/2.png", "cat/notes.txt"):
+        (tmp_path / "images" / name).write_bytes(b"y")
+        data_sets.digest.cache_clear()
+        found.add(data_sets.digest(DataSpec("folder", str(tmp_path / "images"))))
+    assert len(found) == 2
+    with pytest.raises(BadInput, match="no such file"):
+        data_sets.digest(DataSpec("arrays", str(tmp_path / "nowhere.npz")))
+
+
+def test_the_fingerprint_changes_with_a_loss_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    kd = Stage("kd", "row", {"teacher": 1.0}, method="fp_losses:squared")
+
+    def stamps():
+        return [recipes.fingerprint(make(TEACHER, CE, kd), stage, "rows", 0) for stage in ("kd", "ce")]
+
+    missing = stamps()
+    (tmp_path / "fp_losses.py").write_text("def squared(student, teacher, labels, temperature): ...\n")
+    found = stamps()
+    assert found[0] != missing[0]
+    assert found[1] == missing[1]
 
 
 @pytest.mark.parametrize(
