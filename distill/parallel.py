@@ -9,6 +9,7 @@ batch's mean loss. Batch norm's statistics are of a share; the running ones are 
 
 import atexit
 import os
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,7 @@ from distill.devices import CPU, chosen
 from hw.errors import BadInput
 
 Indices = NDArray[np.int64]
+PARTING_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Ranks:
     def wait(self) -> None:
         """Until all are here: what one has written, the others then read."""
         if not self.alone:
-            dist.all_reduce(torch.zeros(1, device=self.device))
+            dist.barrier()  # sends no tensor: see `_part`
 
 
 ALONE = Ranks()
@@ -100,7 +102,7 @@ def joined(device: str) -> Ranks:
     try:
         if not dist.is_initialized():  # a second meeting in one process would wait for ever
             dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-            atexit.register(dist.destroy_process_group)
+            atexit.register(_part)
     except (ValueError, RuntimeError) as error:
         raise BadInput(
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']}, but the processes cannot meet ({error}); start them by torchrun"
@@ -108,6 +110,17 @@ def joined(device: str) -> Ranks:
     if place.type == "cuda":
         torch.cuda.set_device(place)
     return Ranks(dist.get_rank(), dist.get_world_size(), place)
+
+
+def _part() -> None:
+    """Leave the others.
+
+    gloo's threads drop the tensors of what they sent a moment after it has arrived, and want the interpreter for it; if
+    that has ended by then, Python 3.11 aborts the process with all work done. Networks in DistributedDataParallel hold
+    the group for good, so that its threads cannot be joined.
+    """
+    dist.destroy_process_group()
+    time.sleep(PARTING_S)
 
 
 def is_first() -> bool:
