@@ -147,6 +147,18 @@ WORKS = {
     "batch norm of a list": lambda: spread(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(4), nn.Linear(4, 3)),
     "sigmoid of a list": lambda: spread(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Sigmoid()),
     "a SiLU and a hard swish written out": lambda: after(lambda m, y: swish(m.b(y * torch.sigmoid(y))), b=conv(4, 4)),
+    "a hard swish of older code": lambda: after(
+        lambda m, y: (lambda z: z * F.relu6(z + 3) / 6)(m.b(y)) + F.relu6(m.c(y) + 3) / 6, b=conv(4, 4), c=conv(4, 4)
+    ),
+    "a gate of older code": lambda: after(
+        lambda m, y: (lambda z: (F.relu6(z + 3) * (1 / 6)) * z)(m.b(y)), b=conv(4, 4)
+    ),
+    "a hard swish that is scaled": lambda: after(
+        lambda m, y: (lambda z: (z * (F.relu6(z + 3.0) / 2)) / 6 * 6)(m.b(y)), b=conv(4, 4)
+    ),
+    "a hard swish whose sixfold is read too": lambda: after(
+        lambda m, y: (lambda z: z / 6 + m.b(z))(y * F.relu6(y + 3)), b=conv(4, 4)
+    ),
     "without gradients": lambda: Own(torch.no_grad()(lambda m, x: m.a(x)), a=conv(3, 4)),
     "a part that nobody reads": lambda: after(lambda m, y: (y.softmax(1), m.b(y))[1], b=conv(4, 2)),
     "in place": lambda: after(lambda m, y: y + m.b(F.relu_(y)), b=conv(4, 4)),
@@ -173,7 +185,24 @@ AGAIN = "relu in place on a map that is read again is not supported; inplace=Fal
 SAME = "network net: its output is the same for every image; one that depends on it is wanted"
 FLAT = "flatten(1) would do; channels that are shuffled want a 1x1 conv"
 OUTSIDE = "nearest upsampling by whole factors would do with a conv behind it"
+GATE = "the network without it would do; a SiLU written as x times sigmoid(x) is known"
 REFUSED = {
+    "a gate of another shift": (
+        lambda: after(lambda m, y: y * F.relu6(y + 2)),
+        f"layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; {GATE}",
+    ),
+    "a gate of another bound": (
+        lambda: after(lambda m, y: y * F.hardtanh(y + 3, 0, 5)),
+        f"layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; {GATE}",
+    ),
+    "a gate of another map": (
+        lambda: after(lambda m, y: y * F.relu6(m.b(y) + 3), b=conv(4, 4)),
+        f"layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; {GATE}",
+    ),
+    "a gate behind a relu": (
+        lambda: after(lambda m, y: y * F.relu6(F.relu(y + 3))),
+        f"layer mul: a product of two maps (squeeze-and-excitation, attention, a gate) is not supported; {GATE}",
+    ),
     "grouped": (
         lambda: spread(conv(4, 6, groups=2)),
         f"layer 1: a conv of 2 groups from 4 to 6 channels is not supported; {DENSE}",
