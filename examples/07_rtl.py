@@ -16,7 +16,8 @@ from distill.run import run
 from hw.accelerator import Budget
 from reports import students
 from reports.projects import rtl_project
-from sim.cosim import available, check_run
+from sim.cosim import check_run
+from sim.rtl_simulators import available
 
 folder = Path("runs/digits-small")
 run(recipe.load("digits-small"), folder, workers=1)

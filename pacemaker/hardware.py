@@ -134,8 +134,9 @@ def cosim(
     from hw.files import to_json
     from sim import cosim as cosimulation
     from sim import cosim_engine
+    from sim.rtl_simulators import simulator_named
 
-    found, tool = accelerator.machine(machine), cosimulation.simulator_named(simulator)
+    found, tool = accelerator.machine(machine), simulator_named(simulator)
     verdict: cosimulation.Verdict | cosim_engine.Verdict
     if isinstance(found, accelerator.LineEngine):
         verdict = cosim_engine.check_run(run, found, frames, simulator=tool, out=out)

@@ -3,20 +3,17 @@
 Nothing here knows what they should be: `check` holds them against `sim.pipeline` (cycles) and `hw.reference` (data).
 """
 
-import shutil
-import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 import numpy as np
 
 from hw import reference, rtl
 from hw.accelerator import Budget, Pipeline
-from hw.errors import BadInput, Deadlock, MissingTool, nearest
+from hw.errors import BadInput, Deadlock
 from hw.files import write_text
 from hw.fixed import Integers
 from hw.network import INPUT
@@ -28,10 +25,14 @@ from sim import pipeline as recurrence
 from sim.folding import settled
 from sim.packing import Cycles, copy_cycles, issue_cycles, sink_edge
 from sim.pipeline import ALWAYS, Handshakes
+from sim.rtl_simulators import Simulator, check_available, run_bench, write_readme
 from sim.run import precision_of
 
-Simulator = Literal["icarus", "verilator"]
-PROGRAMS: dict[Simulator, str] = {"icarus": "iverilog", "verilator": "verilator"}
+_PRINTS = """\
+It prints `S node cycle` when a node starts a pixel (`bench.sv` says which node is which signal's), `D word cycle` when
+a word of the output is taken, and at the end `E` with the cycle (`T` if it stopped for ever). The images are in
+`input.hex`; `valid.hex` and `ready.hex` say in which cycles they come and results are taken.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,6 @@ class Verdict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             f"{self.simulator}, {self.frames} frames: latency {self.rtl_latency_cycles:,} cycles in RTL, "
             f"{self.latency_cycles:,} in the recurrence; {cycles}; {data}"
         )
-
-
-def simulator_named(name: str) -> Simulator:
-    """`name` as a simulator.
-
-    Raises:
-        BadInput: there is no such one.
-    """
-    for simulator in PROGRAMS:
-        if simulator == name:
-            return simulator
-    raise BadInput(f"simulator {name}: no such one{nearest(name, PROGRAMS)}")
-
-
-def available(simulator: Simulator) -> bool:
-    """Whether the simulator is installed."""
-    return shutil.which(PROGRAMS[simulator]) is not None
 
 
 def check_run(
@@ -187,10 +171,7 @@ def run(
         BadInput: as `check`.
         MissingTool: the simulator is not installed.
     """
-    if not available(simulator):
-        raise MissingTool(
-            f"{simulator} is not installed (Debian: apt install {PROGRAMS[simulator]}); cosimulation needs it"
-        )
+    check_available(simulator)
     with tempfile.TemporaryDirectory() as temporary:
         design = rtl.write(student, pipeline, folder or Path(temporary))
         words = _input_words(student, design, images)
@@ -200,7 +181,9 @@ def run(
         silence = _longest_silence(student, pipeline, handshakes)
         text = bench(student, design, len(images), handshakes.valid.size, handshakes.ready.size, silence)
         write_text(design.folder / "bench.sv", text)
-        lines = run_bench(design.folder, [*design.sources, "bench.sv"], simulator)
+        sources = [*design.sources, "bench.sv"]
+        write_readme(design.folder, sources, f"{student.network.name} on {pipeline.name}", _PRINTS)
+        lines = run_bench(design.folder, sources, simulator)
     return _parsed(student, design, lines)
 
 
@@ -225,29 +208,6 @@ def _longest_silence(student: Student, pipeline: Pipeline, handshakes: Handshake
         copy = copy_cycles(network, layer, engine) * network.input_shape(layer).pixels
         work += issue + copy + 10
     return work + max(handshakes.valid.size, handshakes.ready.size) + 100
-
-
-def run_bench(folder: Path, sources: Sequence[str], simulator: Simulator) -> list[str]:
-    """Compile a test bench `bench` with these sources of a folder, run it, and give the lines that it prints.
-
-    Raises:
-        BadInput: the simulator refuses the sources, or the bench ends in an error.
-    """
-    if simulator == "icarus":
-        _tool(["iverilog", "-g2012", "-s", "bench", "-o", "bench.vvp", *sources], folder)
-        return _tool(["vvp", "-n", "bench.vvp"], folder)
-    options = ["--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--top-module", "bench"]
-    with tempfile.TemporaryDirectory(prefix="verilator-") as made:  # make takes no path with a space in it
-        _tool(["verilator", *options, "-Mdir", made, "-o", "bench", *sources], folder)
-        return _tool([f"{made}/bench"], folder)
-
-
-def _tool(command: list[str], folder: Path) -> list[str]:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)  # noqa: S603  # no shell
-    if done.returncode:
-        first = next((line for line in (done.stderr or done.stdout).splitlines() if "rror" in line), "no error line")
-        raise BadInput(f"{Path(command[0]).name}: {first.strip()}")
-    return done.stdout.splitlines()
 
 
 def _parsed(student: Student, design: rtl.Design, lines: list[str]) -> RtlRun:

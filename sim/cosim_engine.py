@@ -9,7 +9,6 @@ import numpy as np
 
 from hw import reference
 from hw.accelerator import LineEngine
-from hw.errors import MissingTool
 from hw.files import write_text
 from hw.fixed import Integers
 from hw.network import INPUT, Edge, Layer, Network
@@ -21,11 +20,17 @@ from hw.student import Student
 from sim import engine as machine
 from sim import kernels_engine as kernel
 from sim import kernels_turns as turn_of
-from sim.cosim import PROGRAMS, Simulator, available, run_bench, student_of
+from sim.cosim import student_of
 from sim.engine import Run
 from sim.program import Counts
 from sim.result import Precision
+from sim.rtl_simulators import Simulator, check_available, run_bench, write_readme
 
+_PRINTS = f"""\
+It prints in which cycle the load unit, the array (`step`) and the store unit start and end each entry of their lists,
+in order, and when the run ends. `{BEFORE}` is what DRAM holds before; `{AFTER}`, with the results' rows, is
+written at the end.
+"""
 PRECISION = Precision(8, 8)
 """A byte a number, whatever fewer bits its format has."""
 
@@ -102,10 +107,7 @@ def check(
         DoesNotFit: as `sim.engine.run`, or `place` leaves out a row.
         MissingTool: the simulator is not installed.
     """
-    if not available(simulator):
-        raise MissingTool(
-            f"{simulator} is not installed (Debian: apt install {PROGRAMS[simulator]}); cosimulation needs it"
-        )
+    check_available(simulator)
     line.check(student, engine)
     made = machine.run(student.network, engine, PRECISION, len(images))
     with tempfile.TemporaryDirectory() as temporary:
@@ -113,9 +115,9 @@ def check(
         write_text(design.folder / BEFORE, memories.dram(student, engine, design.addresses, images))
         limit = 2 * int(made.times.finishes.max()) + 1000
         write_text(design.folder / "bench.sv", bench(design, engine, limit))
-        found = trace(
-            run_bench(design.folder, [*design.sources, "bench.sv"], simulator), (design.folder / AFTER).read_text()
-        )
+        sources = [*design.sources, "bench.sv"]
+        write_readme(design.folder, sources, f"{student.network.name} on {engine.name}", _PRINTS)
+        found = trace(run_bench(design.folder, sources, simulator), (design.folder / AFTER).read_text())
     return _verdict(student, images, made, design, found, simulator)
 
 

@@ -16,7 +16,7 @@ import pacemaker
 from hw import student
 from hw.hls import vendor
 from hw.network import INPUT, Layer, Network, Shape, Size
-from sim import cosim
+from sim import cosim, rtl_simulators
 
 RECIPES = ", ".join(sorted(path.stem for path in (Path(distill.__file__).parent / "recipes").glob("*.yaml")))
 COMMANDS = (
@@ -428,7 +428,7 @@ NEEDS_TORCH = {"codesign", "distill", "evaluate", "report"}
 def test_cosim_prints_both_clocks_and_the_verdict_on_the_data(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if not cosim.available("icarus") and "CI" not in os.environ:
+    if not rtl_simulators.available("icarus") and "CI" not in os.environ:
         pytest.skip("icarus is not installed")
     assert inside(["cosim", "run", "--frames", "2", "--out", "kept"], monkeypatch) == 0
     pattern = (
@@ -439,10 +439,37 @@ def test_cosim_prints_both_clocks_and_the_verdict_on_the_data(
     assert (place / "kept" / "rtl" / "student.sv").is_file()
 
 
+@pytest.mark.parametrize(
+    ("machine", "simulator", "last"),
+    [
+        ("pipeline-256", "icarus", r"E \d+"),
+        ("line-64", "icarus", r"run ends \d+"),
+        pytest.param("pipeline-256", "verilator", r"E \d+", marks=pytest.mark.slow),
+        pytest.param("line-64", "verilator", r"run ends \d+", marks=pytest.mark.slow),
+    ],
+)
+def test_what_cosim_keeps_runs_by_its_readmes_commands(
+    place: Path, monkeypatch: pytest.MonkeyPatch, machine: str, simulator: str, last: str
+) -> None:
+    if not rtl_simulators.available(simulator) and "CI" not in os.environ:
+        pytest.skip(f"{simulator} is not installed")
+    kept = f"kept-{machine}-{simulator}"
+    assert inside(["cosim", "run", "--machine", machine, "--frames", "1", "--out", kept], monkeypatch) == 0
+    text = (place / kept / "rtl" / "README.md").read_text()
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    assert [command.split()[0] for command in commands] == ["iverilog", "vvp", "verilator", "obj_dir/bench"]
+    both = commands[:2] if simulator == "icarus" else commands[2:]
+    done = subprocess.run(
+        ["bash", "-ec", "\n".join(both)], cwd=place / kept / "rtl", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert any(re.fullmatch(last, line) for line in done.stdout.splitlines())
+
+
 def test_cosim_without_its_simulator_says_how_to_get_it(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cosim, "available", lambda simulator: False)
+    monkeypatch.setattr(rtl_simulators, "available", lambda simulator: False)
     assert inside(["cosim", "run"], monkeypatch) == 2
     sentence = "pacemaker: icarus is not installed (Debian: apt install iverilog); cosimulation needs it\n"
     assert capsys.readouterr().err == sentence

@@ -16,7 +16,7 @@ from hw.hls import csim, vendor
 from hw.tools import Found, Program
 from reports import doctor
 from reports.doctor import BASE, PACKAGES, Package
-from sim import cosim
+from sim import rtl_simulators
 
 ROOT = Path(__file__).parents[1]
 TOOL = Program("a tool", "tool", ("--version",), r"Tool (\d+\.\d[\w.]*)", ("do",), "much", "apt install tool")
@@ -204,7 +204,7 @@ def test_the_packages_are_those_that_the_project_asks_for() -> None:
 
 def test_the_programs_are_those_that_the_rooms_look_for() -> None:
     known = {program.command for program in tools.PROGRAMS}
-    assert known >= {csim.COMPILER, *vendor.TOOLS, *cosim.PROGRAMS.values()}
+    assert known >= {csim.COMPILER, *vendor.TOOLS, *rtl_simulators.PROGRAMS.values()}
     assert len({program.name for program in tools.PROGRAMS}) == len(tools.PROGRAMS)
 
 

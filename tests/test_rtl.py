@@ -17,7 +17,7 @@ from hw.fixed import Format
 from hw.network import INPUT, Layer, Network, Padding, Shape, Size
 from hw.passes import executed, fold_affines
 from hw.student import lifted
-from sim import cosim, folding
+from sim import cosim, folding, rtl_simulators
 from sim.pipeline import ALWAYS, Handshakes
 
 MORE = ("table", "upsample")
@@ -26,7 +26,7 @@ MORE = ("table", "upsample")
 
 def needs(simulator):
     """Skip where the simulator is missing, but not in CI."""
-    there = cosim.available(simulator)
+    there = rtl_simulators.available(simulator)
     return pytest.mark.skipif(not there and not os.environ.get("CI"), reason=f"{simulator} is not installed")
 
 

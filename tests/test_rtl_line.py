@@ -28,7 +28,7 @@ from hw.rtl.line import Row, first_fit
 from hw.rtl.line.layers import word
 from hw.rtl.line.logits import byte_logits
 from hw.student import lifted
-from sim import cosim, cosim_engine, engine, planner
+from sim import cosim_engine, engine, planner, rtl_simulators
 from sim import kernels_engine as kernel
 
 SOURCES = Path(line.__file__).parent
@@ -36,7 +36,7 @@ SOURCES = Path(line.__file__).parent
 
 def needs(simulator):
     """Skip where the simulator is missing, but not in CI."""
-    there = cosim.available(simulator)
+    there = rtl_simulators.available(simulator)
     return pytest.mark.skipif(not there and not os.environ.get("CI"), reason=f"{simulator} is not installed")
 
 
