@@ -21,7 +21,7 @@ from hw.accelerator import machine
 from hw.network import Network, Shape
 from hw.passes import executed
 from hw.trace import trace
-from reports.figures import COLOURS
+from reports.drawing import COLOURS
 from reports.statistics import Paired, holm, paired, spreads_differ
 from sim.run import simulate
 

@@ -11,7 +11,7 @@ from hw.files import write_text
 from reports import candidate, figures
 from reports.candidate import Candidate, Report, RunRecord
 from reports.columns import RESOURCE_COLUMNS, MachineColumns, machines_of
-from reports.figures import Figure
+from reports.drawing import Figure
 from reports.findings import compared, findings, students_of, undistilled, verdict
 from reports.templates import filled
 from reports.words import accuracy, change, duration, number, percent, points, source_of

@@ -11,7 +11,7 @@ import pytest
 from hw.errors import BadInput, MissingTool
 from hw.hls.manifest import Comparison
 from hw.resources import Resources
-from reports import candidate, columns, figures, html, words
+from reports import candidate, columns, drawing, html, words
 from reports.candidate import Accuracy, Candidate, Chosen, Curve, Report, RunRecord
 from sim.result import LayerResult, Result
 
@@ -194,7 +194,7 @@ def check(page):
     assert not re.search(r"https?:|@import|//[a-z]+\.", page)
     assert set(re.findall(r"url\((.)", page)) <= {"#"}
     assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(tree.ids)
-    assert figures.INK not in page
+    assert drawing.INK not in page
     return tree
 
 

@@ -5,44 +5,11 @@ rest of the LUTs, and the flip-flops, are sums of the features times coefficient
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+from hw.synth import pieces
 from hw.synth.mapping import memory, multipliers
-
-Parameters = Mapping[str, int | str]
-WIDE_ROM = 250
-"""Columns from which a ROM in logic is wide."""
-
-
-@dataclass
-class Parts:
-    """`lut`, `dsp`, `bram18`: exact by rule. `luts` and `ffs`: features by name. `kind` picks the coefficients.
-
-    Of the block RAMs `weight_bram18` hold weights and biases, `line_bram18` rows of pixels or sums.
-    """
-
-    kind: str
-    lut: int = 0
-    dsp: int = 0
-    weight_bram18: int = 0
-    line_bram18: int = 0
-    luts: dict[str, float] = field(default_factory=dict)
-    ffs: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def bram18(self) -> int:
-        """All block RAMs."""
-        return self.weight_bram18 + self.line_bram18
-
-    def add(self, name: str, lut: float = 0, ff: float = 0) -> None:
-        """More of a feature."""
-        for features, value in ((self.luts, lut), (self.ffs, ff)):
-            features[name] = features.get(name, 0.0) + value
-
-
-def bits_of(count: int) -> int:
-    """Bits of a number below `count`, as $clog2; at least 1."""
-    return max(1, (count - 1).bit_length())
+from hw.synth.pieces import Parameters as Parameters
+from hw.synth.pieces import Parts as Parts
 
 
 def parts(module: str, parameters: Parameters, family: str) -> Parts:
@@ -67,114 +34,6 @@ def parts(module: str, parameters: Parameters, family: str) -> Parts:
     return _fifo(p, family)
 
 
-def _constant(text: int | str) -> int:
-    return text if isinstance(text, int) else int(text.partition("'h")[2], 16)
-
-
-def _distinct(words: int, width: int) -> float:
-    """Columns of a random memory that differ: equal ones are merged, and of so few words there are few."""
-    patterns = 2.0 ** min(words, 60)
-    return patterns * (1 - (1 - 1 / patterns) ** width) if words < 30 else width
-
-
-def _rom(found: Parts, family: str, words: int, width: int, register: str) -> None:
-    """A ROM read into a register: in block RAM, or as logic, LUTs by its words for each column that differs."""
-    made = memory(family, words, width, rom=True, synchronous=True)
-    found.weight_bram18 += made.bram18
-    if made.bram18:
-        found.add(f"{register}_block", ff=width)
-    elif words > 1:
-        columns = _distinct(words, width)
-        luts = columns if words > 2 else 0
-        wide = "_wide" if columns > WIDE_ROM else ""  # whose columns share more of their decoding
-        found.add("rom", lut=luts)
-        found.add(f"rom_words{wide}", lut=luts * words / 12)
-        found.add(register, ff=columns)
-
-
-def _requantise(found: Parts, count: int, in_bits: int, p: Mapping[str, int], shift: int) -> None:
-    kept = in_bits - (shift if 0 < shift < in_bits else 0) + max(-shift, 0)
-    found.add("rounding", lut=count * kept if shift > 0 else 0)
-    found.add("clipping", lut=count * p["OUT_BITS"])
-    found.add("clip_tests", lut=count * max(0, kept - p["OUT_BITS"]))
-    found.add("result", ff=count * p["OUT_BITS"])
-
-
-def _sum(found: Parts, name: str, terms: int, bits: int, count: int) -> None:
-    """A sum of so many numbers: two cost a LUT a bit, every one more a row of full adders."""
-    if terms > 1:
-        found.add(name, lut=count * bits)
-        found.add(f"more_{name}", lut=count * bits * (terms - 2))
-
-
-def _moved(size: int, address: int) -> int:
-    """LUTs of a step in a ring: an adder, and a second one where its size is no power of two."""
-    return address if size & (size - 1) == 0 else 2 * address
-
-
-def _window(found: Parts, p: Mapping[str, int], index: int, size: int, words: int) -> None:
-    """The walk over the outputs; `size` is that of the ring in words, 0 where nobody asks for places in it."""
-    several = p["OUT_ROWS"] * p["OUT_COLS"] > 1
-    guarded = p.get("TOP", 0) > 0 or p.get("LEFT", 0) > 0
-    found.add("window", lut=1, ff=1)
-    found.add("index", lut=index, ff=index)
-    found.add("walk", lut=index if several else 0, ff=index if several else 0)
-    found.add("guard", lut=index if guarded else 0, ff=index if guarded else 0)
-    if size:
-        address = bits_of(size)
-        found.add("place", lut=_moved(size, address), ff=address)
-        found.add("later", ff=p["LATENCY"] * (address + 2))
-    counted = bits_of(words) if words > 1 else 0
-    found.add("counters", lut=counted, ff=counted)
-
-
-def _padded(p: Mapping[str, int]) -> bool:
-    bottom = (p["OUT_ROWS"] - 1) * p["STRIDE_ROWS"] - p["TOP"] + p["KERNEL_ROWS"] > p["ROWS"]
-    right = (p["OUT_COLS"] - 1) * p["STRIDE_COLS"] - p["LEFT"] + p["KERNEL_COLS"] > p["COLS"]
-    return p["TOP"] > 0 or p["LEFT"] > 0 or bottom or right
-
-
-def _ring(
-    found: Parts, p: Mapping[str, int], family: str, words: int, width: int, ports: int, index: int, turns: int
-) -> None:
-    size = p["CAPACITY"] * words
-    address = bits_of(size)
-    made = memory(family, size, width, rom=False, synchronous=True)
-    found.line_bram18 += ports * made.bram18
-    found.lut += ports * made.lut
-    # What block RAM reads is registered in it; what a LUT RAM reads, beside it.
-    found.add("ring_data", ff=ports * width)
-    found.add("ring_seen", ff=0 if made.bram18 else ports * width)
-    found.add("ring_mux", lut=ports * width * (made.deep - 1))
-    found.add("ring_logic", lut=ports * made.logic_bits, ff=ports * made.logic_bits)
-    found.add("port_place", lut=ports * _moved(size, address), ff=ports * address)
-    if turns > 1 and p["KERNEL_COLS"] > 1:
-        found.add("port_turns", lut=ports * address, ff=ports)
-    if _padded(p):
-        found.add("port_index", lut=ports * index, ff=ports * index)
-
-
-def _index(p: Mapping[str, int]) -> int:
-    rows = p["ROWS"] + p["KERNEL_ROWS"] + p["STRIDE_ROWS"]
-    cols = p["COLS"] + p["KERNEL_COLS"] + p["STRIDE_COLS"]
-    return bits_of(rows * cols + p["CAPACITY"]) + 2
-
-
-def _products(found: Parts, p: Mapping[str, int], family: str, count: int, words: int) -> int:
-    """Multipliers of activations and weights, of which an engine has so many words; the bits of a product."""
-    full = p["IN_BITS"] + 1 + p["WEIGHT_BITS"]
-    product = min(full, p["SUM_BITS"])
-    a = p["IN_BITS"] + (1 if not p["IN_SIGNED"] else 0)
-    each = multipliers(family, a, p["WEIGHT_BITS"], min(product, a + p["WEIGHT_BITS"]))
-    found.dsp += count * each
-    if family == "ecp5":  # whose products are registered beside the DSP
-        found.add("products", ff=count * product)
-    if not each:
-        kind = "soft_products" if words > 1 else "constant_products"
-        found.add(kind, lut=count * p["IN_BITS"] * p["WEIGHT_BITS"], ff=count * product)
-    return product
-
-
 def _conv(p: Mapping[str, int], family: str) -> Parts:
     found = Parts("conv")
     word = min(p["SIMD"], p["CHANNELS"])
@@ -183,18 +42,18 @@ def _conv(p: Mapping[str, int], family: str) -> Parts:
     groups = p["OUT_CHANNELS"] // p["PE"]
     turns = taps // ports
     ii = turns * words * groups
-    index = _index(p)
-    _window(found, p, index, p["CAPACITY"] * words, words)
-    _ring(found, p, family, words, word * p["IN_BITS"], ports, index, turns)
-    counters = sum(bits_of(n) for n in (ii, groups, turns, words) if n > 1)
+    index = pieces.index_bits(p)
+    pieces.window(found, p, index, p["CAPACITY"] * words, words)
+    pieces.ring(found, p, family, words, word * p["IN_BITS"], ports, index, turns)
+    counters = sum(pieces.bits_of(n) for n in (ii, groups, turns, words) if n > 1)
     found.add("counters", lut=counters, ff=counters)
-    found.add("group_delay", ff=3 * bits_of(groups) if groups > 1 else 0)
+    found.add("group_delay", ff=3 * pieces.bits_of(groups) if groups > 1 else 0)
     width = p["PE"] * p["SIMD"] * p["WEIGHT_BITS"]
-    _rom(found, family, ii, width, "weights")
-    _rom(found, family, groups, p["PE"] * p["SUM_BITS"], "biases")
-    product = _products(found, p, family, p["PE"] * p["SIMD"], ii)
+    pieces.rom(found, family, ii, width, "weights")
+    pieces.rom(found, family, groups, p["PE"] * p["SUM_BITS"], "biases")
+    product = pieces.products(found, p, family, p["PE"] * p["SIMD"], ii)
     _reduced(found, p, family, product)
-    _requantise(found, p["PE"], p["SUM_BITS"], p, p["SHIFT"])
+    pieces.requantise(found, p["PE"], p["SUM_BITS"], p, p["SHIFT"])
     return found
 
 
@@ -203,46 +62,46 @@ def _depthwise(p: Mapping[str, int], family: str) -> Parts:
     found = Parts("conv")
     words, simd = p["CHANNELS"] // p["PE"], p["SIMD"]
     turns = p["KERNEL_ROWS"] * p["KERNEL_COLS"] // simd
-    index, ii = _index(p), turns * words
-    _window(found, p, index, p["CAPACITY"] * words, words)
-    _ring(found, p, family, words, p["PE"] * p["IN_BITS"], simd, index, turns)
-    counters = sum(bits_of(n) for n in (ii, words, turns) if n > 1)
+    index, ii = pieces.index_bits(p), turns * words
+    pieces.window(found, p, index, p["CAPACITY"] * words, words)
+    pieces.ring(found, p, family, words, p["PE"] * p["IN_BITS"], simd, index, turns)
+    counters = sum(pieces.bits_of(n) for n in (ii, words, turns) if n > 1)
     found.add("counters", lut=counters, ff=counters)
-    found.add("group_delay", ff=3 * bits_of(words) if words > 1 else 0)
-    _rom(found, family, ii, p["PE"] * simd * p["WEIGHT_BITS"], "weights")
-    _rom(found, family, words, p["PE"] * p["SUM_BITS"], "biases")
-    product = _products(found, p, family, p["PE"] * simd, ii)
+    found.add("group_delay", ff=3 * pieces.bits_of(words) if words > 1 else 0)
+    pieces.rom(found, family, ii, p["PE"] * simd * p["WEIGHT_BITS"], "weights")
+    pieces.rom(found, family, words, p["PE"] * p["SUM_BITS"], "biases")
+    product = pieces.products(found, p, family, p["PE"] * simd, ii)
     _reduced(found, p, family, product)
-    _requantise(found, p["PE"], p["SUM_BITS"], p, p["SHIFT"])
+    pieces.requantise(found, p["PE"], p["SUM_BITS"], p, p["SHIFT"])
     return found
 
 
 def _reduced(found: Parts, p: Mapping[str, int], family: str, product: int) -> None:
     radix, simd, pe = p.get("RADIX", 1), p["SIMD"], p["PE"]
     terms = -(-simd // radix)
-    part = min(product + bits_of(radix) if radix > 1 else product, p["SUM_BITS"])
+    part = min(product + pieces.bits_of(radix) if radix > 1 else product, p["SUM_BITS"])
     if not (found.dsp and family == "xc7"):  # whose DSPs add and hold the partial sums
         for g in range(terms):
-            _sum(found, "partial", min(radix, simd - g * radix), part, pe)
+            pieces.add_sum(found, "partial", min(radix, simd - g * radix), part, pe)
         found.add("parts", ff=pe * terms * part)
-    _sum(found, "total", terms + 1, p["SUM_BITS"], pe)
+    pieces.add_sum(found, "total", terms + 1, p["SUM_BITS"], pe)
     found.add("sum", ff=pe * p["SUM_BITS"])
 
 
 def _affine(p: Mapping[str, int], family: str) -> Parts:
     found = Parts("affine")
     ii, pe = p["CHANNELS"] // p["PE"], p["PE"]
-    steps = bits_of(ii) if ii > 1 else 0
+    steps = pieces.bits_of(ii) if ii > 1 else 0
     found.add("one", lut=1, ff=1)
     found.add("steps", lut=steps, ff=steps)
     found.add("later", ff=p["LATENCY"] * (steps + 1))
-    _rom(found, family, ii, pe * p["WEIGHT_BITS"], "weights")
-    _rom(found, family, ii, pe * p["SUM_BITS"], "biases")
-    product = _products(found, p, family, pe, ii)
+    pieces.rom(found, family, ii, pe * p["WEIGHT_BITS"], "weights")
+    pieces.rom(found, family, ii, pe * p["SUM_BITS"], "biases")
+    product = pieces.products(found, p, family, pe, ii)
     found.add("product", ff=pe * product)
     found.add("value", ff=pe * p["IN_BITS"])
     found.add("sum", lut=pe * p["SUM_BITS"], ff=pe * p["SUM_BITS"])
-    _requantise(found, pe, p["SUM_BITS"], p, p["SHIFT"])
+    pieces.requantise(found, pe, p["SUM_BITS"], p, p["SHIFT"])
     return found
 
 
@@ -250,20 +109,20 @@ def _join(p: Mapping[str, int], parameters: Parameters, family: str) -> Parts:
     add = bool(p["ADD"])
     found = Parts("add" if add else "concat")
     ii, pe, inputs = p["CHANNELS"] // p["PE"], p["PE"], p["INPUTS"]
-    steps = bits_of(ii) if ii > 1 else 0
-    waits = _constant(parameters["LATENCY"])
+    steps = pieces.bits_of(ii) if ii > 1 else 0
+    waits = pieces.constant(parameters["LATENCY"])
     found.add("one", lut=1 if steps else 0, ff=1)
     found.add("steps", lut=steps, ff=steps)
     found.add("later", ff=1 if waits else 0)
     waiting = inputs - bin(waits).count("1") if waits else 0
     found.add("waiting", ff=waiting * pe * p["IN_BITS"])
     if add:
-        _sum(found, "total", inputs, p["SUM_BITS"], pe)
+        pieces.add_sum(found, "total", inputs, p["SUM_BITS"], pe)
         found.add("sum", ff=pe * p["SUM_BITS"])
     else:
-        _sum(found, "total", inputs, p["SUM_BITS"], pe)
+        pieces.add_sum(found, "total", inputs, p["SUM_BITS"], pe)
         found.add("choice", lut=pe * p["IN_BITS"] * inputs)
-    _requantise(found, pe, p["SUM_BITS"], p, p["SHIFT"])
+    pieces.requantise(found, pe, p["SUM_BITS"], p, p["SHIFT"])
     return found
 
 
@@ -271,7 +130,7 @@ def _table(p: Mapping[str, int], family: str) -> Parts:
     """A ROM a PE, which is read into a register."""
     found = Parts("table")
     ii, pe, words = p["CHANNELS"] // p["PE"], p["PE"], 1 << p["IN_BITS"]
-    steps = bits_of(ii) if ii > 1 else 0
+    steps = pieces.bits_of(ii) if ii > 1 else 0
     found.add("one", lut=1 if steps else 0, ff=1)
     found.add("steps", lut=steps, ff=steps)
     found.add("later", ff=p["LATENCY"])
@@ -295,21 +154,21 @@ def _upsample(p: Mapping[str, int], family: str) -> Parts:
     index = (p["COLS"] + p["CAPACITY"]).bit_length() + 2
     found.add("window", lut=1, ff=1)
     found.add("index", lut=index, ff=index)
-    address = bits_of(p["CAPACITY"] * ii)
-    found.add("place", lut=_moved(p["CAPACITY"] * ii, address), ff=address)
+    address = pieces.bits_of(p["CAPACITY"] * ii)
+    found.add("place", lut=pieces.moved(p["CAPACITY"] * ii, address), ff=address)
     found.add("later", ff=p["LATENCY"] * (address + 2))
-    counted = sum(bits_of(n) for n in (ii, ii, p["COLS"], p["FACTOR_ROWS"], p["FACTOR_COLS"]) if n > 1)
+    counted = sum(pieces.bits_of(n) for n in (ii, ii, p["COLS"], p["FACTOR_ROWS"], p["FACTOR_COLS"]) if n > 1)
     found.add("counters", lut=counted, ff=counted)
     none = {"STRIDE_ROWS": 1, "STRIDE_COLS": 1, "KERNEL_ROWS": 1, "KERNEL_COLS": 1, "TOP": 0, "LEFT": 0}
     whole = {**p, **none, "OUT_ROWS": p["ROWS"], "OUT_COLS": p["COLS"]}
-    _ring(found, whole, family, ii, pe * p["IN_BITS"], 1, index, 1)
-    _requantise(found, pe, p["IN_BITS"] + 1, p, p["SHIFT"])
+    pieces.ring(found, whole, family, ii, pe * p["IN_BITS"], 1, index, 1)
+    pieces.requantise(found, pe, p["IN_BITS"] + 1, p, p["SHIFT"])
     return found
 
 
 def _division(found: Parts, p: Mapping[str, int], parameters: Parameters, family: str) -> None:
     """A product by a constant: a shift where that is a power of two."""
-    pe, multiplier = p["PE"], _constant(parameters["MULTIPLIER"])
+    pe, multiplier = p["PE"], pieces.constant(parameters["MULTIPLIER"])
     odd = multiplier // (multiplier & -multiplier)
     if odd > 1:
         each = multipliers(family, p["SUM_BITS"], odd.bit_length() + 1, p["WORK_BITS"])
@@ -331,10 +190,10 @@ def _mean(p: Mapping[str, int], parameters: Parameters, family: str) -> Parts:
     ii, pe = p["CHANNELS"] // p["PE"], p["PE"]
     sums = p["OUT_COLS"] if p["KERNEL_ROWS"] > 1 else 1
     size = sums * ii
-    index = bits_of(2 * (p["ROWS"] + p["KERNEL_ROWS"]) * (p["COLS"] + p["KERNEL_COLS"])) + 2
-    _window(found, p, index, 0, ii)
-    pixel = bits_of(p["ROWS"] * p["COLS"] + 1)
-    address = bits_of(size) if size > 1 else 0
+    index = pieces.bits_of(2 * (p["ROWS"] + p["KERNEL_ROWS"]) * (p["COLS"] + p["KERNEL_COLS"])) + 2
+    pieces.window(found, p, index, 0, ii)
+    pixel = pieces.bits_of(p["ROWS"] * p["COLS"] + 1)
+    address = pieces.bits_of(size) if size > 1 else 0
     found.add("pixel", lut=pixel, ff=pixel)
     found.add("tap_rows", lut=pixel if p["KERNEL_ROWS"] > 1 else 0, ff=pixel if p["KERNEL_ROWS"] > 1 else 0)
     found.add("places", lut=address, ff=address)
@@ -354,22 +213,22 @@ def _pool(p: Mapping[str, int], parameters: Parameters, family: str) -> Parts:
     found = Parts("pool_mean" if mean else "max")
     taps, pe = p["KERNEL_ROWS"] * p["KERNEL_COLS"], p["PE"]
     ii = p["CHANNELS"] // pe
-    index = _index(p)
-    _window(found, p, index, p["CAPACITY"] * ii, ii)
-    _ring(found, p, family, ii, pe * p["IN_BITS"], taps, index, 1)
+    index = pieces.index_bits(p)
+    pieces.window(found, p, index, p["CAPACITY"] * ii, ii)
+    pieces.ring(found, p, family, ii, pe * p["IN_BITS"], taps, index, 1)
     radix = p["RADIX"]
     terms = -(-taps // radix)
     bits = p["SUM_BITS"] if mean else p["IN_BITS"] + 1
     for g in range(terms):
-        _sum(found, "partial", min(radix, taps - g * radix), bits, pe)
-    _sum(found, "total", terms, bits, pe)
+        pieces.add_sum(found, "partial", min(radix, taps - g * radix), bits, pe)
+    pieces.add_sum(found, "total", terms, bits, pe)
     found.add("parts", ff=pe * terms * bits)
     if mean:
         _division(found, p, parameters, family)
     # The DSP of a division takes in the register before it, and the one behind.
     found.add("sum", ff=0 if found.dsp and family == "xc7" else pe * bits)
     if not mean:
-        _requantise(found, pe, p["IN_BITS"] + 1, p, p["SHIFT"])
+        pieces.requantise(found, pe, p["IN_BITS"] + 1, p, p["SHIFT"])
     return found
 
 
@@ -382,7 +241,7 @@ def _fifo(p: Mapping[str, int], family: str) -> Parts:
     found.add("one", lut=1, ff=1)
     found.add("counts", lut=counts, ff=counts)
     found.add("single", lut=1 if depth == 1 else 0, ff=1 if depth == 1 else 0)
-    address = bits_of(words) if words > 1 else 0
+    address = pieces.bits_of(words) if words > 1 else 0
     found.add("address", lut=address, ff=address)
     found.add("wrap", lut=address if words & (words - 1) else 0)
     width = wide * p["BITS"]
@@ -397,9 +256,9 @@ def _fifo(p: Mapping[str, int], family: str) -> Parts:
     if made.bram18 and (family == "ecp5" or not p["LATENCY"]):  # a word read as it is written passes by block RAM
         found.add("bypass", lut=width, ff=width)
     if gather > 1:
-        found.add("gather", lut=bits_of(gather), ff=bits_of(gather))
+        found.add("gather", lut=pieces.bits_of(gather), ff=pieces.bits_of(gather))
         found.add("held", ff=(gather - 1) * write * p["BITS"])
     if spread > 1:
-        found.add("spread_steps", lut=bits_of(spread), ff=bits_of(spread))
+        found.add("spread_steps", lut=pieces.bits_of(spread), ff=pieces.bits_of(spread))
         found.add("spread", lut=read * p["BITS"] * max(1, (spread - 1) / 3))
     return found

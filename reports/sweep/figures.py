@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.errors import BadInput, nearest, need
 from hw.files import replacing
-from reports.figures import COLOURS, HATCHES, MARKERS
+from reports.drawing import COLOURS, HATCHES, MARKERS
 from reports.sweep import columns
 from reports.sweep.page import front_of
 from reports.sweep.page_axes import sensitivities
