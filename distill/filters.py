@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import torch
 from torch import nn
 
+from distill.blocks import GlobalHead, RowHead
 from distill.convolutions import KINDS, averaging, check_weight, converted, loses_rows, pair
-from distill.networks import DataShape, GlobalHead, RowHead
+from distill.networks import DataShape
 from hw.errors import BadInput, check_word, did_you_mean
 
 Plan = Mapping[str, str]
@@ -187,7 +188,7 @@ def _know_rows(model: nn.Module, data_shape: DataShape | None) -> nn.Module:
     heads = [(name, part) for name, part in model.named_modules() if isinstance(part, GlobalHead)]
     if len(heads) != 1:
         raise BadInput(
-            f"head: rows wants a network with one distill.networks.GlobalHead, found {len(heads)}; take the head global"
+            f"head: rows wants a network with one distill.blocks.GlobalHead, found {len(heads)}; take the head global"
         )
     if data_shape is None:
         raise BadInput("head: rows wants the data_shape (channels, rows, cols), to find how many rows reach the head")

@@ -7,12 +7,12 @@ has five groups, with maxima of 2x2 after the first three. Parameters read `stem
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import msgspec
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from distill.blocks import GlobalHead, InputNorm, PlainBlock, PostActivationBlock, PreActivationBlock, Trunk, conv
 from distill.factories import call_factory
 from distill.norm import BatchNorm2d
 from hw.errors import BadInput
@@ -120,7 +120,7 @@ def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     """
     blocks = blocks_per_group("wrn", depth)
     final = 64 * width
-    parts = [("stem", _conv(channels, 16, 3)), *_groups(PreActivationBlock, blocks, width)]
+    parts = [("stem", conv(channels, 16, 3)), *_groups(PreActivationBlock, blocks, width)]
     parts += [("bn", BatchNorm2d(final)), ("relu", nn.ReLU()), ("head", GlobalHead(final, classes))]
     return initialise(Trunk(OrderedDict(parts)))
 
@@ -128,7 +128,7 @@ def wrn(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
 def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     """ResNet-depth for CIFAR (He et al. 2016, section 4.2) with 1x1 convolutions in changing shortcuts (option B)."""
     blocks = blocks_per_group("resnet", depth)
-    parts = [("stem", _conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
+    parts = [("stem", conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
     parts += _groups(PostActivationBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
     return initialise(Trunk(OrderedDict(parts)))
@@ -137,7 +137,7 @@ def resnet(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module
 def plain(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     """Convolution, batch norm, ReLU, `depth` - 1 times in a row, without shortcuts, then the head."""
     blocks = blocks_per_group("plain", depth)
-    parts = [("stem", _conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
+    parts = [("stem", conv(channels, 16, 3)), ("bn", BatchNorm2d(16)), ("relu", nn.ReLU())]
     parts += _groups(PlainBlock, blocks, width)
     parts += [("head", GlobalHead(64 * width, classes))]
     return initialise(Trunk(OrderedDict(parts)))
@@ -152,7 +152,7 @@ def vgg(depth: int, width: int, classes: int, channels: int = 3) -> nn.Module:
     parameters count as published.
     """
     sizes = [64 * width, 128 * width, 256 * width, 512 * width, 512 * width]
-    parts: list[tuple[str, nn.Module]] = [("stem", _conv(channels, sizes[0], 3, bias=True))]
+    parts: list[tuple[str, nn.Module]] = [("stem", conv(channels, sizes[0], 3, bias=True))]
     parts += [("bn", BatchNorm2d(sizes[0])), ("relu", nn.ReLU())]
     before = sizes[0]
     for number, (after, count) in enumerate(zip(sizes, _vgg_groups(depth), strict=True), start=1):
@@ -172,124 +172,6 @@ _BUILDERS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
 }
 
 
-class Trunk(nn.Sequential):
-    """Parts one after another; a batch norm and the ReLU behind it in one go, where that can be."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """What the last part makes of `x`."""
-        norm: BatchNorm2d | None = None
-        for part in self:
-            if norm is not None and isinstance(part, nn.ReLU):
-                x, norm = norm.then(part, x), None
-                continue
-            if norm is not None:
-                x, norm = norm(x), None
-            if isinstance(part, BatchNorm2d):
-                norm = part
-            else:
-                x = part(x)
-        return x if norm is None else norm(x)
-
-
-class InputNorm(nn.BatchNorm2d):
-    """(x - mean) / deviation by channel, the same in training: a batch norm of constants, so that it traces as one."""
-
-    def __init__(self, mean: Sequence[float], deviation: Sequence[float]) -> None:
-        super().__init__(len(mean), eps=0.0, affine=False)
-        self.running_mean = torch.tensor(mean)
-        self.running_var = torch.tensor(deviation) ** 2
-        self.eval()
-
-    def train(self, mode: bool = True) -> "InputNorm":
-        """Stay in evaluation mode, whatever is asked."""
-        super().train(False)
-        return self
-
-
-class PreActivationBlock(nn.Module):
-    """conv2(relu(bn2(conv1(a)))) + shortcut with a = relu(bn1(x)); the shortcut is x, or a 1x1 convolution of a."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.bn1 = BatchNorm2d(before)
-        self.conv1 = _conv(before, after, 3, stride)
-        self.bn2 = BatchNorm2d(after)
-        self.conv2 = _conv(after, after, 3)
-        self.shortcut = None if before == after and stride == 1 else _conv(before, after, 1, stride)
-        self.relu1 = nn.ReLU()
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
-        active: Tensor = self.bn1.then(self.relu1, x)
-        branch: Tensor = self.conv2(self.bn2.then(self.relu2, self.conv1(active)))
-        return branch + (x if self.shortcut is None else self.shortcut(active))
-
-
-class PostActivationBlock(nn.Module):
-    """relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut); the shortcut is x, or batch norm of a 1x1 convolution of x."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        changes = before != after or stride != 1
-        self.conv1 = _conv(before, after, 3, stride)
-        self.bn1 = BatchNorm2d(after)
-        self.conv2 = _conv(after, after, 3)
-        self.bn2 = BatchNorm2d(after)
-        self.shortcut = _conv(before, after, 1, stride) if changes else None
-        self.shortcut_bn = BatchNorm2d(after) if changes else None
-        self.relu1 = nn.ReLU()
-        self.relu2 = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
-        branch: Tensor = self.bn2(self.conv2(self.bn1.then(self.relu1, self.conv1(x))))
-        if self.shortcut is not None and self.shortcut_bn is not None:
-            x = self.shortcut_bn(self.shortcut(x))
-        out: Tensor = self.relu2(branch + x)
-        return out
-
-
-class PlainBlock(nn.Module):
-    """relu(bn(conv(x)))."""
-
-    def __init__(self, before: int, after: int, stride: int, bias: bool = False) -> None:
-        super().__init__()
-        self.conv = _conv(before, after, 3, stride, bias)
-        self.bn = BatchNorm2d(after)
-        self.relu = nn.ReLU()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, before, rows, cols] -> [batch, after, rows/stride, cols/stride]."""
-        out: Tensor = self.bn.then(self.relu, self.conv(x))
-        return out
-
-
-class GlobalHead(nn.Module):
-    """The mean over rows and cols, then a dense layer: it does not know which row was where."""
-
-    def __init__(self, channels: int, classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(channels, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, rows, cols] -> logits [batch, classes]."""
-        out: Tensor = self.linear(torch.flatten(x.mean(dim=(2, 3), keepdim=True), 1))
-        return out
-
-
-class RowHead(nn.Module):
-    """The mean over cols, then a convolution of (rows, 1): a weight for every row and channel."""
-
-    def __init__(self, channels: int, rows: int, classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(channels, classes, (rows, 1))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[batch, channels, rows, cols] -> logits [batch, classes]; rows as told at birth."""
-        return torch.flatten(self.conv(x.mean(dim=3, keepdim=True)), 1)
-
-
 def initialise(module: nn.Module) -> nn.Module:
     """Give every convolution of several inputs a normal start of variance 2 / fan-out (He et al. 2015, section 2.2)."""
     for part in module.modules():
@@ -301,10 +183,6 @@ def initialise(module: nn.Module) -> nn.Module:
 def parameters(module: nn.Module) -> int:
     """The number of trained values; running statistics of batch norm do not count."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _conv(before: int, after: int, kernel: int, stride: int = 1, bias: bool = False) -> nn.Conv2d:
-    return nn.Conv2d(before, after, kernel, stride, padding=kernel // 2, bias=bias)
 
 
 def _vgg_groups(depth: int) -> tuple[int, ...]:

@@ -162,8 +162,9 @@ def _data(recipe: Recipe):  # noqa: ANN202  # of torch's side, imported late
 def _module(recipe: Recipe, channels: int, classes: int):  # noqa: ANN202
     from torch import nn
 
+    from distill.blocks import GlobalHead, PreActivationBlock
     from distill.filters import on_the_fly
-    from distill.networks import GlobalHead, NetworkSpec, PreActivationBlock, build, initialise
+    from distill.networks import NetworkSpec, build, initialise
 
     if not recipe.family.startswith("narrow"):
         spec = NetworkSpec(family=recipe.family, depth=recipe.depth, width=recipe.width)

@@ -209,7 +209,7 @@ def test_a_row_head_wants_a_global_head():
     with pytest.raises(BadInput) as error:
         filters.convert(nn.Sequential(nn.Conv2d(3, 4, 3)), {}, head="rows", data_shape=(3, 8, 8))
     assert str(error.value) == (
-        "head: rows wants a network with one distill.networks.GlobalHead, found 0; take the head global"
+        "head: rows wants a network with one distill.blocks.GlobalHead, found 0; take the head global"
     )
 
 

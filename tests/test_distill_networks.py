@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from distill import networks
+from distill import blocks, networks
 from distill.networks import NetworkSpec
 from hw.errors import BadInput
 from hw.network import Shape
@@ -138,14 +138,14 @@ def test_wrn_names_its_parameters_by_group_and_block():
 
 
 def test_preactivation_block_with_equal_channels_adds_its_raw_input():
-    block = networks.PreActivationBlock(4, 4, 1).eval()
+    block = blocks.PreActivationBlock(4, 4, 1).eval()
     torch.nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 4, 5, 5, generator=torch.Generator().manual_seed(0))
     assert torch.equal(block(x), x)
 
 
 def test_preactivation_block_with_more_channels_takes_its_shortcut_from_the_active_input():
-    block = networks.PreActivationBlock(4, 8, 2).eval()
+    block = blocks.PreActivationBlock(4, 8, 2).eval()
     torch.nn.init.zeros_(block.conv2.weight)
     x = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(0))
     assert torch.equal(block(x), block.shortcut(torch.relu(block.bn1(x))))
@@ -167,7 +167,7 @@ def test_resnet_20_has_its_depth():
 
 
 def test_row_head_with_equal_weights_in_every_row_is_a_global_head():
-    glob, rows = networks.GlobalHead(3, 5), networks.RowHead(3, 4, 5)
+    glob, rows = blocks.GlobalHead(3, 5), blocks.RowHead(3, 4, 5)
     with torch.no_grad():
         rows.conv.weight.copy_(glob.linear.weight[:, :, None, None] / 4)
         rows.conv.bias.copy_(glob.linear.bias)
