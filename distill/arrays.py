@@ -45,16 +45,25 @@ def read(file: Path) -> tuple[Part, Part | None, int]:
     return train, test, classes
 
 
+def checked(file: Path) -> Path:
+    """A file, and not a device or a pipe that could be read for ever.
+
+    Raises:
+        BadInput: there is none.
+    """
+    if not file.is_file():
+        raise BadInput(f"{file}: no such file; set data.folder to an .npz file with x_train and y_train")
+    return file
+
+
 def _read(file: Path) -> dict[str, NDArray[Any]]:
     """The arrays of the four names that are there."""
     wanted = [f"{half}_{part}" for part in ("train", "test") for half in "xy"]
     try:
-        with zipfile.ZipFile(file) as archive, warnings.catch_warnings():
+        with zipfile.ZipFile(checked(file)) as archive, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy's, of files by Python 2
             there = set(archive.namelist())
             return {name: _array(file, name, archive) for name in wanted if f"{name}.npy" in there}
-    except FileNotFoundError:
-        raise BadInput(f"{file}: no such file; set data.folder to an .npz file with x_train and y_train") from None
     except BadInput:
         raise
     except Exception as error:  # zipfile's, zlib's and numpy's over damaged files

@@ -27,7 +27,6 @@ from distill.augment import augment as augment
 from distill.fetch import BLOCK_BYTES, cache_folder, check_form, fetched, is_address
 from distill.networks import DataShape
 from hw.errors import BadInput, need
-from hw.files import read_bytes
 
 Labels = NDArray[np.int64]
 
@@ -167,8 +166,13 @@ def digest(spec: DataSpec) -> str:
     if spec.name not in OWN:
         return ""
     found = hashlib.sha256()
-    for file in [place] if spec.name == "arrays" else images.files_of(place):
-        found.update(hashlib.sha256(str(file.relative_to(place)).encode() + b"\0" + read_bytes(file)).digest())
+    for file in [arrays.checked(place)] if spec.name == "arrays" else images.files_of(place):
+        try:
+            with file.open("rb") as stream:
+                content = hashlib.file_digest(stream, "sha256").digest()
+        except OSError as error:
+            raise BadInput(f"{file}: cannot be read ({error.strerror})") from error
+        found.update(str(file.relative_to(place)).encode() + b"\0" + content)
     return found.hexdigest()[:16]
 
 

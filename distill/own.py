@@ -47,9 +47,9 @@ def imported(what: str, name: str) -> Callable[..., object]:
 def digest(name: str) -> str:
     """Of the file that the function lies in and of the user's own files that it imports, for fingerprints.
 
-    The user's own are those of the same package and those below the current folder, without what is installed there and
-    without this project's. What is imported by other means than import statements is not seen. "" where no file is
-    found.
+    The user's own are those of the same package and those below the current folder, without what is installed (of that
+    only the function's file counts) and without this project's. What is imported by other means than import statements
+    is not seen. "" where no file is found.
     """
     module = name.partition(":")[0]
     with _current_folder():
@@ -70,6 +70,8 @@ def _files_of(module: str) -> dict[str, bytes]:
         if file is None or (name != module and not _is_own(name, file, module)):
             continue
         files[name] = file.read_bytes()
+        if set(file.parts) & set(_INSTALLED):  # a library, maybe of hundreds of files that nobody changes
+            continue
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
         found = {other for other in _imports(files[name], package) if _may_be_own(other, module)} - seen
         seen |= found

@@ -171,9 +171,12 @@ def test_a_small_file_that_unpacks_to_much_is_refused(tmp_path: Path, monkeypatc
 
 def test_files_that_are_no_npz_are_told(tmp_path: Path) -> None:
     file = tmp_path / "mine.npz"
-    with pytest.raises(BadInput) as error:
-        arrays.read(file)
-    assert str(error.value) == f"{file}: no such file; set data.folder to an .npz file with x_train and y_train"
+    for place in (file, tmp_path, Path("/dev/zero"), Path("no\0file")):
+        for ask in (arrays.read, lambda place: data_sets.digest(DataSpec("arrays", str(place)))):
+            with pytest.raises(BadInput) as error:
+                ask(place)
+            told = str(place).replace("\0", "\\x00")
+            assert str(error.value) == f"{told}: no such file; set data.folder to an .npz file with x_train and y_train"
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
     file.write_bytes(buffer.getvalue())

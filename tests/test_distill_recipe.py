@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from distill import data as data_sets
+from distill import own
 from distill import recipe as recipes
 from distill.data import DATA_SETS, DataSpec
 from distill.methods import Phase
@@ -248,19 +249,19 @@ def test_the_fingerprint_changes_with_what_the_weights_depend_on():
 def test_the_fingerprint_changes_with_the_file_of_a_network_of_ones_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     given = recipes.load("digits-small")
-    own = msgspec.structs.replace(given, network=NetworkSpec(factory="own_network:build"))
-    stage = own.stages[0].name
-    missing = recipes.fingerprint(own, stage, None, 0)
+    mine = msgspec.structs.replace(given, network=NetworkSpec(factory="own_network:build"))
+    stage = mine.stages[0].name
+    missing = recipes.fingerprint(mine, stage, None, 0)
     (tmp_path / "own_network.py").write_text("def build(classes, channels, rows, cols): ...\n")
-    first = recipes.fingerprint(own, stage, None, 0)
-    assert first == recipes.fingerprint(own, stage, None, 0)
+    first = recipes.fingerprint(mine, stage, None, 0)
+    assert first == recipes.fingerprint(mine, stage, None, 0)
     (tmp_path / "own_network.py").write_text("def build(classes, channels, rows, cols): return None\n")
-    assert len({missing, first, recipes.fingerprint(own, stage, None, 0)}) == 3
+    assert len({missing, first, recipes.fingerprint(mine, stage, None, 0)}) == 3
 
 
 def test_the_fingerprint_changes_with_what_such_a_file_imports(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    own = msgspec.structs.replace(recipes.load("digits-small"), network=NetworkSpec(factory="fp_net:build"))
+    mine = msgspec.structs.replace(recipes.load("digits-small"), network=NetworkSpec(factory="fp_net:build"))
     (tmp_path / "fp_net.py").write_text(
         "import json\nfrom fp_parts import layers\nimport fp_missing\nimport torch.nn\n"
     )
@@ -271,7 +272,7 @@ def test_the_fingerprint_changes_with_what_such_a_file_imports(tmp_path, monkeyp
         for name, text in changes:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_text(text)
-            found.append(recipes.fingerprint(own, own.stages[0].name, None, 0))
+            found.append(recipes.fingerprint(mine, mine.stages[0].name, None, 0))
         return found
 
     changed = (
@@ -287,6 +288,20 @@ def test_the_fingerprint_changes_with_what_such_a_file_imports(tmp_path, monkeyp
     assert (
         len(set(stamps(changed[-1], ("fp_other.py", "x = 1"), (".venv/lib/site-packages/fp_parts.py", "x = 2")))) == 1
     )
+
+
+def test_of_a_library_only_the_functions_file_counts(tmp_path, monkeypatch):
+    place = tmp_path / "site-packages"
+    place.mkdir()
+    monkeypatch.syspath_prepend(str(place))
+    (place / "fp_library.py").write_text("import fp_helper\n")
+    (place / "fp_helper.py").write_text("")
+    first = own.digest("fp_library:build")
+    (place / "fp_helper.py").write_text("changed = True\n")
+    assert own.digest("fp_library:build") == first
+    (place / "fp_library.py").write_text("import fp_helper, os\n")
+    assert own.digest("fp_library:build") not in (first, "")
+    assert own.digest("fp_nowhere:build") == ""
 
 
 def test_the_fingerprint_changes_with_images_of_ones_own(tmp_path):
