@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from hw import functions
+from hw import functions, gates
 from hw.errors import BadInput
 from hw.network import INPUT
 from hw.onnx_walk import Attributes, Walk, axes_of, refuse
@@ -37,6 +37,8 @@ def _add(walk: Walk, node: Any, given: Attributes) -> None:
     takes = layer is not None and layer.convolves and not layer.bias and not layer.relu
     if index is None or not takes or not walk.alone(node.input[place]):
         walk.add(node, "affine", inputs=(source,))
+        if (number := _number(walk, constant)) is not None:
+            walk.numbers[walk.values[node.output[0]]] = 1.0, number
         return
     walk.layers[index] = msgspec.structs.replace(walk.layers[index], bias=True)
     walk.values[node.output[0]] = source
@@ -114,19 +116,42 @@ def _scaled(walk: Walk, node: Any, given: Attributes) -> None:
     else:
         source = walk.source(node, 1 - constant)
         _check_constant(walk, node, node.input[constant], source)
+        number = _number(walk, node.input[constant])
+        if number is None or node.op_type == "Sub":
+            walk.add(node, "affine", inputs=(source,))
+            return
+        scale = 1 / number if node.op_type == "Div" and number else number
+        before = next((layer for layer in walk.layers if layer.name == source), None)
+        if before is not None and walk.alone(node.input[1 - constant]) and gates.undoes(_numbers(walk), before, scale):
+            walk.layers.remove(before)
+            walk.values[node.output[0]] = before.inputs[0]
+            return
         walk.add(node, "affine", inputs=(source,))
+        walk.numbers[walk.values[node.output[0]]] = scale, 0.0
+
+
+def _number(walk: Walk, constant: str) -> float | None:
+    """A constant that is one number; None of several, and of one that lies in a file beside the model."""
+    array = walk.array(constant)
+    return float(array.item()) if array is not None and array.size == 1 and array.dtype.kind == "f" else None
+
+
+def _numbers(walk: Walk) -> gates.Numbers:
+    return lambda layer: walk.numbers.get(layer.name)
 
 
 def _gated(walk: Walk, node: Any) -> None:
-    """X times its own sigmoid, as exporters write a SiLU, or its own hard sigmoid: a hard swish."""
+    """X times its own sigmoid, as exporters write a SiLU, or its own hard sigmoid, maybe written out: a hard swish."""
     names = [walk.values.get(tensor) for tensor in node.input]
     for source, gate in (names, names[::-1]):
-        layer = next((layer for layer in walk.layers if layer.name == gate), None)
-        if layer is not None and source is not None and layer.inputs == (source,):
-            word = functions.GATED.get(layer.function)
-            if word is not None and not layer.relu:
-                walk.add(node, "table", inputs=(source,), function=word)
-                return
+        found = gates.product(walk.layers, _numbers(walk), source, gate)
+        if source is not None and found is not None:
+            word, factor = found
+            walk.add(node, "table", inputs=(source,), function=word)
+            if abs(factor - 1) >= gates.ROUNDING:
+                walk.add(node, "affine", inputs=(walk.values[node.output[0]],))
+                walk.numbers[walk.values[node.output[0]]] = factor, 0.0
+            return
     raise refuse(node, "a Mul", "x times its own Sigmoid (a SiLU) is known; else a 1x1 conv or batch norm would do")
 
 

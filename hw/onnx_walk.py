@@ -13,7 +13,10 @@ Attributes = Mapping[str, Any]
 
 @dataclass
 class Walk:
-    """One pass over a graph; `values` maps its tensors to layers, `constants` its other ones to their numbers."""
+    """One pass over a graph; `values` maps its tensors to layers, `constants` its other ones to their numbers.
+
+    `numbers` has the scale and the shift of affines that are a product with or a sum with one number.
+    """
 
     path: Path
     onnx: Any
@@ -21,6 +24,7 @@ class Walk:
     layers: list[Layer] = field(default_factory=list)
     values: dict[str, str] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)
+    numbers: dict[str, tuple[float, float]] = field(default_factory=dict)
     input: Shape = field(default_factory=lambda: Shape(1, 1, 1))
     row_step: int = 1
 
@@ -73,8 +77,9 @@ class Walk:
         return [] if array is None else [float(number) for number in array]
 
     def users(self, tensor: str) -> int:
-        """How many nodes read a tensor."""
-        return sum(list(node.input).count(tensor) for node in self.graph.node)
+        """How many nodes read a tensor; the graph's output is one more."""
+        read = sum(list(node.input).count(tensor) for node in self.graph.node)
+        return read + sum(output.name == tensor for output in self.graph.output)
 
     def alone(self, tensor: str) -> bool:
         """Whether one node alone reads a tensor, and the layer's result that it may only be another name of."""

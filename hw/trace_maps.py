@@ -1,20 +1,19 @@
 """Operations of `torch.export` on whole maps: activations, sums, products, concats, and what only passes them on."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from hw import functions
+from hw import functions, gates
 from hw.errors import BadInput
 from hw.network import Layer, Padding
 from hw.trace_walk import Floats, Walk, added, args_of, dims_of, operation_of, own_name, refuse
 
 _FLATTENING = ("squeeze", "view", "reshape", "flatten")
 _AFTER_FLATTEN = ("linear", "dropout", "relu")
-_ROUNDING = 1e-6
-"""Of a factor that is computed from those in the network, as 6 times 1/6."""
 
 
 def _relu(walk: Walk, node: Any) -> str:
@@ -143,36 +142,23 @@ def _gated(walk: Walk, node: Any) -> str:
     """A map times its own sigmoid is a SiLU, times its own hard sigmoid, maybe written out, a hard swish."""
     names = [walk.values.get(getattr(argument, "name", "")) for argument in node.args[:2]]
     for source, gate in (names, names[::-1]):
-        word, factor = _gate(walk, source, gate)
-        if operation_of(node) == "mul" and source is not None and word is not None:
+        found = gates.product(walk.layers, partial(_numbers, walk), source, gate)
+        if operation_of(node) == "mul" and source is not None and found is not None:
+            word, factor = found
             name = walk.add(own_name(node, word), "table", [source], function=word)
-            return name if abs(factor - 1) < _ROUNDING else _affine(walk, node, node.args[0], factor, 0.0, name)
+            if abs(factor - 1) < gates.ROUNDING:
+                return name
+            return _affine(walk, node, node.args[0], factor, 0.0, name)
     what = "a product of two maps (squeeze-and-excitation, attention, a gate)"
     raise refuse(node, what, "the network without it would do; a SiLU written as x times sigmoid(x) is known")
 
 
-def _gate(walk: Walk, source: str | None, gate: str | None) -> tuple[str | None, float]:
-    """The function that `source` times `gate` is, and a factor: the gate is a sigmoid of the source or relu6(x + 3)."""
-    made = {layer.name: layer for layer in walk.layers}
-    layer, factor = made.get(gate or ""), 1.0
-    if layer is not None and (scaled := _number(walk, layer, 0.0)) is not None:
-        layer, factor = made.get(layer.inputs[0]), scaled
-    if layer is None or layer.relu:
-        return None, 0.0
-    if layer.inputs == (source,):
-        return functions.GATED.get(layer.function), factor
-    moved = made.get(layer.inputs[0])
-    if layer.function == "clip:0:6" and moved is not None and moved.inputs == (source,):
-        return ("hardswish", 6 * factor) if _number(walk, moved, 3.0) == 1.0 else (None, 0.0)
-    return None, 0.0
-
-
-def _number(walk: Walk, layer: Layer, shift: float) -> float | None:
-    """The one scale of an affine with this shift in every channel; None of any other layer."""
-    if layer.kind != "affine" or layer.relu or f"{layer.name}.weight" not in walk.weights:
+def _numbers(walk: Walk, layer: Layer) -> tuple[float, float] | None:
+    """The scale and the shift of an affine that has one of each for all channels; None of any other layer."""
+    if layer.kind != "affine" or f"{layer.name}.weight" not in walk.weights:
         return None
-    scales, shifts = walk.weights[f"{layer.name}.weight"], walk.weights[f"{layer.name}.bias"]
-    return float(scales[0]) if np.all(scales == scales[0]) and np.all(shifts == shift) else None
+    both = [walk.weights[f"{layer.name}.{name}"] for name in ("weight", "bias")]
+    return None if any(np.any(each != each[0]) for each in both) else (float(both[0][0]), float(both[1][0]))
 
 
 def _affine(
@@ -186,12 +172,11 @@ def _affine(
     channels = walk.shape_of(read).channels
     if np.size(scale) not in (1, channels) or np.size(shift) not in (1, channels):
         raise refuse(node, f"{operation_of(node)} of a number a pixel", "a number, or one a channel, would do")
-    undone = next((layer for layer in walk.layers if layer.name == read), None)
-    if undone is not None and _read_alone(walk, source) and np.size(scale) == 1 and not np.any(shift):
-        before = _number(walk, undone, 0.0)
-        if before is not None and abs(before * float(scale) - 1) < _ROUNDING:  # as of 6 hardswish(x) / 6
-            walk.layers.remove(undone)
-            return undone.inputs[0]
+    before = next((layer for layer in walk.layers if layer.name == read), None)
+    plain = np.size(scale) == 1 and not np.any(shift) and of is None and _read_alone(walk, source)
+    if before is not None and plain and gates.undoes(partial(_numbers, walk), before, float(scale)):
+        walk.layers.remove(before)
+        return before.inputs[0]
     name = walk.add(own_name(node, operation_of(node)), "affine", [read])
     walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}
     return name

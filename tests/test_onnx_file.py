@@ -289,9 +289,65 @@ FUNCTIONS = [
 ]
 
 
+RELU6 = [node("Add", ["x", "three"], "a"), node("Clip", ["a", "low", "high"], "c")]
+FUNCTIONS += [
+    ([*RELU6, node("Div", ["c", "six"], "d"), node("Mul", ["x", "d"])], "hardswish"),
+    ([*RELU6, node("Mul", ["sixth", "c"], "d"), node("Mul", ["d", "x"])], "hardswish"),
+    ([*RELU6, node("Mul", ["x", "c"], "m"), node("Div", ["m", "six"])], "hardswish"),
+    ([*RELU6, node("Mul", ["x", "c"], "m"), node("Mul", ["m", "sixth"])], "hardswish"),
+]
+NUMBERS = {
+    "low": np.float32(0),
+    "high": np.float32(6),
+    "six": np.array([6], np.float32),
+    "sixth": np.float32(1 / 6),
+    "three": np.float32(3),
+    "two": np.float32(2),
+}
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [*RELU6, node("Mul", ["x", "c"])],
+        [*RELU6, node("Mul", ["x", "c"], "m"), node("Div", ["m", "two"])],
+        [*RELU6, node("Mul", ["x", "c"], "m"), node("Div", ["m", "six"], "d"), node("Add", ["m", "d"])],
+    ],
+)
+def test_a_hard_swish_written_out_keeps_a_factor_that_others_read_or_none_takes_back(tmp_path, nodes):
+    found = read(model(tmp_path, nodes, Shape(2, 2, 1), NUMBERS, opset=20))
+    kinds = [layer.kind for layer in found.layers]
+    assert found.layers[0].function == "hardswish"
+    assert kinds == ["table", *["affine"] * (len(kinds) - 1 - ("add" in kinds)), *["add"] * ("add" in kinds)]
+    assert "affine" in kinds
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Add", ["x", "two"], "a"), node("Clip", ["a", "low", "high"], "c"), node("Mul", ["x", "c"])],
+        [node("Add", ["x", "three"], "a"), node("Clip", ["a", "low", "three"], "c"), node("Mul", ["x", "c"])],
+        [*RELU6, node("Add", ["c", "two"], "d"), node("Mul", ["x", "d"])],
+        [*RELU6, node("Relu", ["c"], "r"), node("Sigmoid", ["x"], "s"), node("Mul", ["s", "r"])],
+    ],
+)
+def test_other_gates_are_refused(tmp_path, nodes):
+    with pytest.raises(UnsupportedLayer, match=r"a Mul is not supported; x times its own Sigmoid"):
+        read(model(tmp_path, nodes, Shape(2, 2, 1), NUMBERS, opset=20))
+
+
+def test_what_nobody_reads_changes_nothing(tmp_path):
+    conv = node("Conv", ["x", "w"], "out", name="c")
+    dead = [node("Relu", ["out"], "dead"), node("Add", ["out", "b"], "dead.too")]
+    weights = {"w": weight(2, 1, 1, 3), "b": weight(2, 1, 1)}
+    alone = read(model(tmp_path, [conv], Shape(4, 5, 1), {"w": weight(2, 1, 1, 3)}))
+    assert read(model(tmp_path, [conv, *dead], Shape(4, 5, 1), weights)) == alone
+    assert read(model(tmp_path, [conv, dead[0]], Shape(4, 5, 1), weights)) == alone
+
+
 @pytest.mark.parametrize(("nodes", "function"), FUNCTIONS)
 def test_activations_are_tables(tmp_path, nodes, function):
-    weights = {"low": np.float32(0), "high": np.float32(6), "six": np.array([6], np.float32)}
+    weights = NUMBERS
     found = read(model(tmp_path, nodes, Shape(2, 2, 1), weights, opset=20))
     assert [(layer.kind, layer.function, layer.inputs) for layer in found.layers] == [("table", function, ("input",))]
 
