@@ -78,8 +78,8 @@ class Walk:
 
     def users(self, tensor: str) -> int:
         """How many nodes read a tensor; the graph's output is one more."""
-        read = sum(list(node.input).count(tensor) for node in self.graph.node)
-        return read + sum(output.name == tensor for output in self.graph.output)
+        read: int = sum(list(node.input).count(tensor) for node in self.graph.node)
+        return read + sum(1 for output in self.graph.output if output.name == tensor)
 
     def alone(self, tensor: str) -> bool:
         """Whether one node alone reads a tensor, and the layer's result that it may only be another name of."""
