@@ -24,10 +24,13 @@ def _relu(walk: Walk, node: Any, given: Attributes) -> None:
 
 
 def _add(walk: Walk, node: Any, given: Attributes) -> None:
-    """Of two layers; a constant after a dense layer without bias is its bias."""
+    """Of two layers; of one and itself twice it; a constant after a dense layer without bias is its bias."""
     constant = next((name for name in node.input if name in walk.constants), None)
     if constant is None:
-        walk.add(node, "add", inputs=[walk.source(node, 0), walk.source(node, 1)])
+        first, second = walk.source(node, 0), walk.source(node, 1)
+        walk.add(node, "add" if first != second else "affine", inputs=[first, second] if first != second else [first])
+        if first == second:
+            walk.numbers[walk.values[node.output[0]]] = 2.0, 0.0
         return
     place = 1 if node.input[0] == constant else 0
     source = walk.source(node, place)
@@ -130,6 +133,11 @@ def _scaled(walk: Walk, node: Any, given: Attributes) -> None:
         walk.numbers[walk.values[node.output[0]]] = scale, 0.0
 
 
+def _neg(walk: Walk, node: Any, given: Attributes) -> None:
+    walk.add(node, "affine")
+    walk.numbers[walk.values[node.output[0]]] = -1.0, 0.0
+
+
 def _number(walk: Walk, constant: str) -> float | None:
     """A constant that is one number; None of several, and of one that lies in a file beside the model."""
     array = walk.array(constant)
@@ -200,6 +208,7 @@ HANDLERS: dict[str, Callable[[Walk, Any, Attributes], None]] = {
     "Relu": _relu,
     "Add": _add,
     **dict.fromkeys(("Mul", "Div", "Sub"), _scaled),
+    "Neg": _neg,
     "Concat": _concat,
     **dict.fromkeys(("LeakyRelu", "Elu", "Gelu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "Softplus"), _table),
     "Clip": _clip,

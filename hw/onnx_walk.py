@@ -35,15 +35,27 @@ class Walk:
         return Network("read", self.input, tuple(self.reaching(name)), self.row_step).shapes[name]
 
     def add(self, node: Any, kind: Kind, **fields: Any) -> None:
-        """A layer under the node's name, or its output's if it has none."""
+        """A layer under the node's name, or its output's if it has none; a map that it reads twice is copied."""
+        inputs = self._apart(node, fields.pop("inputs", None) or (self.source(node, 0),))
+        self.values[node.output[0]] = self._layer(name_of(node), kind, inputs, **fields)
+
+    def _apart(self, node: Any, sources: Sequence[str]) -> tuple[str, ...]:
+        """The layers, each once: one that comes again comes through an identity."""
+        found: list[str] = []
+        for source in sources:
+            again = source in found
+            found.append(self._layer(f"{name_of(node)}.copy", "affine", (source,)) if again else source)
+        return tuple(found)
+
+    def _layer(self, name: str, kind: Kind, inputs: Sequence[str], **fields: Any) -> str:
+        """A layer under this name, or one with a number behind it if that is taken; the name that it got."""
         taken = {layer.name for layer in self.layers} | {INPUT, OUTPUT}
-        base = name = name_of(node)
+        base = name
         count = 2
         while name in taken:
             name, count = f"{base}.{count}", count + 1
-        inputs = fields.pop("inputs", None) or (self.source(node, 0),)
         self.layers.append(Layer(name, kind, tuple(inputs), **fields))
-        self.values[node.output[0]] = name
+        return name
 
     def source(self, node: Any, index: int) -> str:
         """The layer behind a node's input."""

@@ -336,6 +336,17 @@ def test_other_gates_are_refused(tmp_path, nodes):
         read(model(tmp_path, nodes, Shape(2, 2, 1), NUMBERS, opset=20))
 
 
+def test_a_map_may_be_read_twice_and_turned(tmp_path):
+    nodes = [node("Add", ["x", "x"], "a"), node("Neg", ["a"], "n"), node("Concat", ["n", "a", "n"], name="c", axis=1)]
+    found = read(model(tmp_path, nodes, Shape(2, 3, 1), {}))
+    assert [(layer.name, layer.kind, layer.inputs) for layer in found.layers] == [
+        ("a", "affine", ("input",)),
+        ("n", "affine", ("a",)),
+        ("c.copy", "affine", ("n",)),
+        ("c", "concat", ("n", "a", "c.copy")),
+    ]
+
+
 def test_what_nobody_reads_changes_nothing(tmp_path):
     conv = node("Conv", ["x", "w"], "out", name="c")
     dead = [node("Relu", ["out"], "dead"), node("Add", ["out", "b"], "dead.too")]
