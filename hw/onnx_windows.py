@@ -77,9 +77,10 @@ def _pool(walk: Walk, node: Any, given: Attributes) -> None:
         raise refuse(node, "pooling with dilation", "plain pooling would do")
     padding = _padding(walk, node, given, kernel, stride)
     if given.get("ceil_mode", 0):
-        padding = _hanging_over(walk, node, kernel, stride, padding)
-        if kind == "mean":
-            raise refuse(node, "average pooling with ceil_mode", "plain pooling would do")
+        hanging = _hanging_over(walk, node, kernel, stride, padding)
+        if kind == "mean" and hanging != padding:
+            raise refuse(node, "average pooling with a last window cut short", "ceil_mode=0 would do")
+        padding = hanging
     if kind == "mean" and any(padding):
         if not given.get("count_include_pad", 0):
             raise refuse(node, "average pooling that leaves out its padding", "count_include_pad=1 would do")

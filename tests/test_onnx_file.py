@@ -214,6 +214,14 @@ def test_last_windows_that_hang_over_are_counted_as_onnx_counts_them(tmp_path, e
     assert got.shape[2:] == found.shapes[found.output.name][:2]
 
 
+def test_a_mean_whose_windows_fit_may_round_up(tmp_path):
+    pool = node("AveragePool", ["x"], name="m", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)
+    (layer,) = read(model(tmp_path, [pool], Shape(4, 6, 2), {})).layers
+    assert (layer.kind, layer.padding) == ("mean", Padding())
+    with pytest.raises(UnsupportedLayer, match="layer m: average pooling with a last window cut short"):
+        read(model(tmp_path, [pool], Shape(4, 5, 2), {}))
+
+
 @pytest.mark.parametrize(("channels", "kind"), [(1, "conv"), (2, "depthwise")])
 def test_a_mean_that_counts_its_padding_is_a_conv_of_equal_weights(tmp_path, channels, kind):
     pool = node("AveragePool", ["x"], name="m", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1)
