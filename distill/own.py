@@ -5,7 +5,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,21 +62,28 @@ def digest(name: str) -> str:
 
 def _files_of(module: str) -> dict[str, bytes]:
     """Contents of a module's file and of all of the user's own that it imports, one through the other, by name."""
+    root = _file_of(module)
+    if root is None or set(root.parts) & set(_INSTALLED):  # a library may have hundreds, and nobody changes them
+        return {} if root is None else {module: root.read_bytes()}
     files: dict[str, bytes] = {}
-    waiting, seen = [module], {module}
+    waiting = _with_packages([module])
+    seen = set(waiting)
     while waiting:
         name = waiting.pop()
         file = _file_of(name)
         if file is None or (name != module and not _is_own(name, file, module)):
             continue
         files[name] = file.read_bytes()
-        if set(file.parts) & set(_INSTALLED):  # a library, maybe of hundreds of files that nobody changes
-            continue
         package = name if file.name == "__init__.py" else name.rpartition(".")[0]
-        found = {other for other in _imports(files[name], package) if _may_be_own(other, module)} - seen
+        found = _with_packages(other for other in _imports(files[name], package) if _may_be_own(other, module)) - seen
         seen |= found
-        waiting.extend(found)
+        waiting |= found
     return files
+
+
+def _with_packages(modules: Iterable[str]) -> set[str]:
+    """Modules and the packages around them, whose `__init__.py` runs first."""
+    return {name.rsplit(".", depth)[0] for name in modules for depth in range(name.count(".") + 1)}
 
 
 def _file_of(module: str) -> Path | None:

@@ -290,6 +290,25 @@ def test_the_fingerprint_changes_with_what_such_a_file_imports(tmp_path, monkeyp
     )
 
 
+def test_the_packages_around_a_module_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    first = {
+        "fp_outer/__init__.py": "",
+        "fp_outer/inner/__init__.py": "",
+        "fp_outer/inner/net.py": "from fp_around.part import layer\n",
+        "fp_around/__init__.py": "",
+        "fp_around/part.py": "layer = 1\n",
+    }
+    for name, text in first.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = [own.digest("fp_outer.inner.net:build")]
+    for name, text in first.items():
+        (tmp_path / name).write_text(f"{text}changed = True\n")
+        found.append(own.digest("fp_outer.inner.net:build"))
+    assert len(set(found)) == 1 + len(first)
+
+
 def test_of_a_library_only_the_functions_file_counts(tmp_path, monkeypatch):
     place = tmp_path / "site-packages"
     place.mkdir()
