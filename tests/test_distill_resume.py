@@ -59,7 +59,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("steps", [[2], [6, 5], [14, 1, 3]], ids=str)
+@pytest.mark.parametrize("steps", [[2], [6, 5], pytest.param([14, 1, 3], marks=pytest.mark.slow)], ids=str)
 def test_killed_and_started_again_the_weights_are_the_same_bits(
     steps: list[int], undisturbed: Path, tmp_path: Path
 ) -> None:
@@ -67,6 +67,7 @@ def test_killed_and_started_again_the_weights_are_the_same_bits(
     assert [line.epoch for line in log.read(tmp_path / "run" / "log.jsonl")][-3:] == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_so_they_are_in_bfloat16(undisturbed: Path, tmp_path: Path) -> None:
     half = tmp_path / "half"
     run.run(tiny("bfloat16"), half, workers=1)

@@ -171,9 +171,14 @@ def expect_exact(made, given, **fields):
     return verdict
 
 
+LONGEST = {("large", "max"), ("large", "depthwise")}
+PAIRS = [(of, name) for of in MACHINES for name in NETWORKS]
+
+
 @needs("icarus")
-@pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("of", MACHINES)
+@pytest.mark.parametrize(
+    ("of", "name"), [pytest.param(*pair, marks=[pytest.mark.slow] if pair in LONGEST else []) for pair in PAIRS]
+)
 def test_every_cycle_and_every_bit(name, of):
     expect_exact(student(NETWORKS[name]), machine(of))
 
@@ -374,6 +379,7 @@ def test_designs_are_clean_under_verilators_lint(name, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 @needs("verilator")
 def test_a_whole_residual_student_is_exact_under_verilator():
     network = fold_affines(presets.wrn(10, 1, rows="skip", shape=Shape(8, 8, 1), classes=4))

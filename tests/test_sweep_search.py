@@ -98,6 +98,7 @@ def volume(designs: Sequence[Design]) -> float:
     return total
 
 
+@pytest.mark.slow
 def test_few_networks_end_a_search_early(tmp_path: Path) -> None:
     asked = msgspec.structs.replace(space("tpe", 50), networks=Networks("digits", {"depth": (10, 16)}))
     assert len(search.search(asked, tmp_path, evaluate)) == 2
