@@ -178,6 +178,7 @@ def _affine(
     plain = np.size(scale) == 1 and not np.any(shift) and of is None and _read_alone(walk, source)
     if before is not None and plain and gates.undoes(partial(_numbers, walk), before, float(scale)):
         walk.layers.remove(before)
+        walk.values = {key: before.inputs[0] if name == before.name else name for key, name in walk.values.items()}
         return before.inputs[0]
     name = walk.add(own_name(node, operation_of(node)), "affine", [read])
     walk.weights |= {f"{name}.weight": np.zeros(channels) + scale, f"{name}.bias": np.zeros(channels) + shift}

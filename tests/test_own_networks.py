@@ -162,6 +162,9 @@ WORKS = {
     "sums that begin with 0": lambda: after(
         lambda m, y: F.relu(sum([m.b(y), m.c(y)]) + 0.0) * 1 - torch.zeros(4, 1, 1), b=conv(4, 4), c=conv(4, 4)
     ),
+    "a product taken back of a map that others read": lambda: after(
+        lambda m, y: (lambda z: F.relu(z * 6 / 6) + z)(m.b(y)), b=conv(4, 4)
+    ),
     "without gradients": lambda: Own(torch.no_grad()(lambda m, x: m.a(x)), a=conv(3, 4)),
     "a part that nobody reads": lambda: after(lambda m, y: (y.softmax(1), m.b(y))[1], b=conv(4, 2)),
     "in place": lambda: after(lambda m, y: y + m.b(F.relu_(y)), b=conv(4, 4)),
